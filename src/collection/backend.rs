@@ -1,0 +1,246 @@
+//! The seam between the engine and the place where a collection's items and vectors live.
+//!
+//! Batch-first and asynchronous, so that a cluster fits behind it. Internal ids, sequence numbers and storage types never
+//! cross it; filters cross as trees.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::schema::CollectionSchema;
+use crate::types::filter::{Filter, Mismatches};
+use crate::types::vector::UnitVector;
+use crate::types::{ItemId, MediaInfo, PartRef, Payload, Result};
+
+/// How long an acknowledged write lasts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// On the disk before the acknowledgement: survives power loss.
+    #[default]
+    Sync,
+    /// In the page cache: survives the death of the process.
+    Async,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UpsertMode {
+    #[default]
+    Upsert,
+    Insert,
+    Update,
+}
+
+/// The first 16 bytes of the BLAKE3 of a part's content; equal content is not encoded again.
+pub type ContentHash = [u8; 16];
+
+/// A picture to store. `data` is absent if the collection keeps no originals.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MediaWrite {
+    pub info: MediaInfo,
+    pub data: Option<Bytes>,
+}
+
+/// A vector of one part in one generation of one field.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PartVector {
+    pub field: String,
+    pub generation: u32,
+    pub part: PartRef,
+    pub vector: UnitVector,
+}
+
+/// Everything that one upsert stores.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ItemWrite {
+    pub id: ItemId,
+    pub payload: Payload,
+    pub media: Vec<MediaWrite>,
+    /// Chunks by text name.
+    pub texts: BTreeMap<String, Vec<String>>,
+    /// Each part with its content's hash: media, then texts by name, then the caller's vectors by field.
+    pub parts: Vec<(PartRef, ContentHash)>,
+    pub vectors: Vec<PartVector>,
+    pub mode: UpsertMode,
+    /// The stored version that the caller saw; 0 means that the item must not exist.
+    pub if_version: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteOutcome {
+    Created,
+    Updated,
+    /// The stored content was the same; nothing was written and the version stays.
+    Unchanged,
+}
+
+/// An acknowledged write. Versions rise through the whole collection, deletes included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WriteAck {
+    pub version: u64,
+    pub outcome: WriteOutcome,
+}
+
+/// A change of payloads that leaves every part alone.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PayloadWrite {
+    pub id: ItemId,
+    pub change: Arc<PayloadChange>,
+    pub if_version: Option<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum PayloadChange {
+    /// Sets these top-level keys, removes those; the others stay.
+    Merge { set: Payload, remove: Vec<String> },
+    Replace(Payload),
+}
+
+/// Which of an item's contents a read returns; id and version always come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    pub payload: bool,
+    pub texts: bool,
+    pub media: bool,
+    pub media_data: bool,
+    pub vectors: bool,
+}
+
+impl Selection {
+    pub const ALL: Self = Self { payload: true, texts: true, media: true, media_data: true, vectors: true };
+    pub const PAYLOAD: Self = Self { payload: true, texts: false, media: false, media_data: false, vectors: false };
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredMedia {
+    pub info: MediaInfo,
+    /// Filled if selected and kept.
+    pub data: Option<Bytes>,
+}
+
+/// An item as read; what was not selected is empty.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredItem {
+    pub id: ItemId,
+    pub version: u64,
+    pub payload: Payload,
+    pub media: Vec<StoredMedia>,
+    pub texts: BTreeMap<String, Vec<String>>,
+    pub parts: Vec<(PartRef, ContentHash)>,
+    pub vectors: Vec<PartVector>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScrollPage {
+    /// In the order of their ids.
+    pub items: Vec<StoredItem>,
+    /// Where the next page starts (exclusive); `None` at the end.
+    pub next: Option<ItemId>,
+    pub mismatches: Mismatches,
+}
+
+/// One query vector and what is wanted for it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VectorQuery {
+    /// Unit length, the generation's dimension.
+    pub vector: Vec<f32>,
+    /// Hits wanted, at least 1.
+    pub limit: usize,
+    pub min_score: Option<f32>,
+    /// Items left out.
+    pub exclude: Vec<ItemId>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SearchParams {
+    /// Compare with every vector.
+    pub exact: bool,
+    pub select: Selection,
+}
+
+/// An item found: distinct items, best part each, by falling score, ties by item id.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BackendHit {
+    pub score: f32,
+    pub part: PartRef,
+    pub item: StoredItem,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct SearchReply {
+    /// One list for each query.
+    pub hits: Vec<Vec<BackendHit>>,
+    /// True if every vector was compared.
+    pub exact: bool,
+    pub mismatches: Mismatches,
+    /// Time spent comparing vectors, and time spent reading items.
+    pub search_time: Duration,
+    pub fetch_time: Duration,
+}
+
+/// Numbers for operators.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BackendStats {
+    pub items: u64,
+    /// Vectors by field and generation.
+    pub vectors: BTreeMap<(String, u32), u64>,
+    pub index_bytes: u64,
+    /// The newest write, and the newest write that the index answers for.
+    pub version: u64,
+    pub applied_version: u64,
+}
+
+/// What a backend can do beyond the seam's minimum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Keeps media bytes.
+    pub media: bool,
+    /// Offers [`Durability::Sync`].
+    pub sync_durability: bool,
+    /// A write is searchable once it is acknowledged.
+    pub read_your_writes: bool,
+}
+
+/// One collection's items and vectors.
+///
+/// Batch calls answer per item, in order; an `Err` for the whole call means that nothing of it was done.
+#[async_trait]
+pub trait CollectionBackend: Send + Sync {
+    fn capabilities(&self) -> Capabilities;
+
+    /// The description as of now; it changes when fields or generations do.
+    fn schema(&self) -> Arc<CollectionSchema>;
+
+    /// Stores items; each is whole or absent.
+    async fn upsert(&self, writes: Vec<ItemWrite>, durability: Durability) -> Result<Vec<Result<WriteAck>>>;
+
+    /// Removes items; `None` for an id that was not stored, else the version of the delete.
+    async fn delete(&self, ids: Vec<ItemId>, durability: Durability) -> Result<Vec<Option<u64>>>;
+
+    async fn set_payload(&self, writes: Vec<PayloadWrite>, durability: Durability) -> Result<Vec<Result<WriteAck>>>;
+
+    /// Reads items; `None` for an id that is not stored.
+    async fn get(&self, ids: Vec<ItemId>, select: Selection) -> Result<Vec<Option<StoredItem>>>;
+
+    /// Reads items in the order of their ids, after `after`. An item stored during the whole scroll is seen exactly once.
+    async fn scroll(&self, after: Option<ItemId>, filter: Option<Filter>, limit: usize, select: Selection) -> Result<ScrollPage>;
+
+    async fn count(&self, filter: Option<Filter>) -> Result<u64>;
+
+    /// Finds the best items for each query among those that satisfy the filter.
+    async fn search_batch(
+        &self,
+        field: &str,
+        generation: u32,
+        queries: Vec<VectorQuery>,
+        filter: Option<Filter>,
+        params: SearchParams,
+    ) -> Result<SearchReply>;
+
+    /// Makes everything acknowledged so far survive power loss.
+    async fn flush(&self) -> Result<()>;
+
+    fn stats(&self) -> BackendStats;
+}

@@ -1,0 +1,157 @@
+//! What a collection is made of. Stored as JSON in the store's `collections` column family, so it stays readable.
+
+use serde::{Deserialize, Serialize};
+
+use crate::types::limits::{DIMENSION, FIELDS};
+use crate::types::names::check_name;
+use crate::types::{Error, PartRef, PartKind, Result, Timestamp};
+
+/// Which parts of an item a field holds vectors of, and who makes them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum FieldSource {
+    /// Every picture, by an image encoder.
+    Media { encoder: String },
+    /// The texts with these names (empty: all), by a text encoder.
+    Text { encoder: String, names: Vec<String> },
+    /// Vectors that the caller computed.
+    Vector { dimension: u32, space: String },
+}
+
+impl FieldSource {
+    /// True if the field named `field` holds a vector of this part.
+    #[must_use]
+    pub fn takes(&self, field: &str, part: &PartRef) -> bool {
+        match (self, part.kind) {
+            (Self::Media { .. }, PartKind::Media) => true,
+            (Self::Text { names, .. }, PartKind::Text) => names.is_empty() || names.contains(&part.name),
+            (Self::Vector { .. }, PartKind::Vector) => part.name == field,
+            _ => false,
+        }
+    }
+}
+
+/// A field as a caller describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldSpec {
+    pub name: String,
+    pub source: FieldSource,
+}
+
+impl FieldSpec {
+    /// # Errors
+    /// [`Error::InvalidArgument`], [`Error::LimitExceeded`].
+    pub fn check(&self) -> Result<()> {
+        check_name("field.name", &self.name)?;
+        match &self.source {
+            FieldSource::Media { encoder } | FieldSource::Text { encoder, .. } if encoder.is_empty() => {
+                Err(Error::invalid("field.encoder", "name the encoder, like all-minilm-l6-v2; Encoders.ListEncoders lists them"))
+            }
+            FieldSource::Text { names, .. } => names.iter().try_for_each(|name| check_name("field.names", name)),
+            FieldSource::Vector { dimension: 0, .. } => Err(Error::invalid("field.dimension", "expected at least 1, got 0")),
+            FieldSource::Vector { dimension, .. } => DIMENSION.check("field.dimension", *dimension as usize),
+            FieldSource::Media { .. } => Ok(()),
+        }
+    }
+}
+
+/// Where a generation stands in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GenerationState {
+    Building,
+    Current,
+    Retired,
+}
+
+/// One complete set of a field's vectors, made by one encoder revision.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Generation {
+    pub number: u32,
+    /// NAME@REVISION; empty for the caller's vectors.
+    pub encoder: String,
+    pub space: String,
+    pub dimension: u32,
+    /// The encoder's fingerprint in hexadecimal; empty for the caller's vectors.
+    pub fingerprint: String,
+    pub state: GenerationState,
+}
+
+/// A field of a stored collection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Field {
+    /// Stands for the name in keys; never used again after the field is dropped.
+    pub id: u32,
+    pub name: String,
+    pub source: FieldSource,
+    pub generations: Vec<Generation>,
+}
+
+impl Field {
+    /// The generation that searches use.
+    ///
+    /// # Errors
+    /// [`Error::Corruption`] if there is none, which no operation leaves behind.
+    pub fn current(&self) -> Result<&Generation> {
+        let is_current = |generation: &&Generation| generation.state == GenerationState::Current;
+        self.generations.iter().find(is_current).ok_or_else(|| Error::Corruption(format!("field {:?} has no current generation", self.name)))
+    }
+}
+
+/// What is kept of a picture's bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MediaOriginals {
+    #[default]
+    Keep,
+    Thumbnail,
+    None,
+}
+
+/// A stored collection's description.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CollectionSchema {
+    /// Stands for the name in keys; never used again after the collection is dropped.
+    pub id: u32,
+    /// Differs between two collections that had the same name one after the other.
+    pub uid: String,
+    pub name: String,
+    pub fields: Vec<Field>,
+    /// The id that the next field gets.
+    pub next_field_id: u32,
+    pub media_originals: MediaOriginals,
+    pub default_field: String,
+    pub created: Timestamp,
+}
+
+impl CollectionSchema {
+    /// The field of this name; an empty name means the default field.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub fn field(&self, name: &str) -> Result<&Field> {
+        let name = if name.is_empty() { &self.default_field } else { name };
+        self.fields.iter().find(|field| field.name == name).ok_or_else(|| {
+            let known: Vec<_> = self.fields.iter().map(|field| field.name.as_str()).collect();
+            Error::NotFound { kind: "field", name: format!("{name} (collection {} has {})", self.name, known.join(", ")) }
+        })
+    }
+}
+
+/// Accepts the fields of a new collection.
+///
+/// # Errors
+/// [`Error::InvalidArgument`], [`Error::LimitExceeded`].
+pub fn check_fields(fields: &[FieldSpec], default_field: &str) -> Result<()> {
+    FIELDS.check("fields", fields.len())?;
+    for (position, field) in fields.iter().enumerate() {
+        field.check()?;
+        if fields[..position].iter().any(|earlier| earlier.name == field.name) {
+            return Err(Error::invalid("fields", format!("the field name {:?} stands twice", field.name)));
+        }
+    }
+    if !default_field.is_empty() && !fields.iter().any(|field| field.name == default_field) {
+        return Err(Error::invalid("default_field", format!("{default_field:?} is not one of the fields")));
+    }
+    Ok(())
+}
