@@ -38,7 +38,7 @@ pub struct Upserted {
 pub async fn upsert(
     backend: &Arc<dyn CollectionBackend>,
     encoders: &EncoderRegistry,
-    items: Vec<NewItem>,
+    items: Vec<Result<NewItem>>,
     mode: UpsertMode,
     durability: Durability,
     deadline: Option<Instant>,
@@ -50,7 +50,7 @@ pub async fn upsert(
     // Hashing and header checks are work for a blocking thread.
     let checked: Vec<Result<CheckedItem>> = {
         let schema = Arc::clone(&schema);
-        tokio::task::spawn_blocking(move || items.into_iter().map(|item| item.check(&schema)).collect())
+        tokio::task::spawn_blocking(move || items.into_iter().map(|item| item.and_then(|item| item.check(&schema))).collect())
             .await
             .map_err(|error| Error::Internal(format!("checking items failed: {error}")))?
     };

@@ -7,7 +7,6 @@ mod convert;
 mod encoders;
 mod framework;
 mod items;
-mod jobs;
 pub mod scopes;
 mod search;
 mod status;
@@ -22,12 +21,11 @@ use crate::engine::Engine;
 use crate::types::limits::MESSAGE_BYTES;
 
 /// The names of the services that are served, for health and for the table of scopes.
-pub const SERVICES: [&str; 6] = [
+pub const SERVICES: [&str; 5] = [
     "pictor.v1.Collections",
     "pictor.v1.Items",
     "pictor.v1.Search",
     "pictor.v1.Encoders",
-    "pictor.v1.Jobs",
     "pictor.v1.Admin",
 ];
 
@@ -37,7 +35,6 @@ pub fn routes(engine: &Engine) -> Routes {
     use pictor_proto::v1::collections_server::CollectionsServer;
     use pictor_proto::v1::encoders_server::EncodersServer;
     use pictor_proto::v1::items_server::ItemsServer;
-    use pictor_proto::v1::jobs_server::JobsServer;
     use pictor_proto::v1::search_server::SearchServer;
 
     let cap = MESSAGE_BYTES.get();
@@ -45,6 +42,5 @@ pub fn routes(engine: &Engine) -> Routes {
         .add_service(ItemsServer::new(items::ItemsService(engine.clone())).max_decoding_message_size(cap))
         .add_service(SearchServer::new(search::SearchService(engine.clone())).max_decoding_message_size(cap))
         .add_service(EncodersServer::new(encoders::EncodersService(engine.clone())).max_decoding_message_size(cap))
-        .add_service(JobsServer::new(jobs::JobsService(engine.clone())).max_decoding_message_size(cap))
         .add_service(AdminServer::new(admin::AdminService(engine.clone())).max_decoding_message_size(cap))
 }

@@ -60,6 +60,9 @@ impl Query {
             return Err(Error::invalid("limit", "expected at least 1, got 0"));
         }
         SEARCH_WINDOW.check("limit + offset", self.limit.saturating_add(self.offset))?;
+        if self.select.media_data {
+            return Err(Error::invalid("select.media_data", "a search does not carry media bytes; read them with Items.Get"));
+        }
         if self.min_score.is_some_and(|score| !score.is_finite()) {
             return Err(Error::invalid("min_score", "expected a finite number"));
         }
