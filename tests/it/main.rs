@@ -1,1 +1,3 @@
-fn main() {}
+//! The integration tests: one binary, one file for each boundary.
+
+mod tidy;
