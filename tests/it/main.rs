@@ -1,5 +1,6 @@
 //! The integration tests: one binary, one file for each boundary.
 
+mod crash_server;
 mod errors;
 mod serve;
 mod support;
