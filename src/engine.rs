@@ -16,6 +16,7 @@ use crate::collection::backend::CollectionBackend;
 use crate::collection::{Catalog, CatalogSettings};
 use crate::encode::{EncodeSettings, EncoderRegistry};
 use crate::metrics::Metrics;
+use crate::model::{DeviceChoice, PrecisionChoice};
 use crate::resources::Resources;
 use crate::search::{Query, SearchAnswer, search};
 use crate::store::{Store, StoreSettings};
@@ -26,8 +27,8 @@ use crate::types::{Error, Result, Timestamp};
 pub struct EngineSettings {
     pub data_dir: PathBuf,
     pub models_dir: PathBuf,
-    pub device: String,
-    pub dtype: String,
+    pub device: DeviceChoice,
+    pub dtype: PrecisionChoice,
     pub encode_queue: usize,
     pub resources: Resources,
 }
@@ -60,15 +61,15 @@ impl Engine {
         let encoders = EncoderRegistry::open(
             &settings.models_dir,
             EncodeSettings {
-                device: settings.device.clone(),
-                dtype: settings.dtype.clone(),
+                device: settings.device,
+                dtype: settings.dtype,
                 threads: resources.encode_threads,
                 queue_capacity: settings.encode_queue,
                 cache_bytes: resources.query_cache_bytes,
                 ..EncodeSettings::default()
             },
         )?;
-        let store = Store::open(&settings.data_dir, StoreSettings { memory_bytes: resources.store_bytes })?;
+        let store = Store::open(&settings.data_dir, &StoreSettings { memory_bytes: resources.store_bytes })?;
         let catalog = Catalog::open(store.clone(), CatalogSettings { search_threads: resources.search_threads })?;
         let shared = Shared {
             catalog,
@@ -115,7 +116,7 @@ impl Engine {
     /// [`Error::Storage`], [`Error::StorageFull`].
     pub async fn flush(&self) -> Result<()> {
         let store = self.shared.store.clone();
-        tokio::task::spawn_blocking(move || store.flush()).await.map_err(|error| Error::Internal(error.to_string()))?
+        tokio::task::spawn_blocking(move || store.sync()).await.map_err(|error| Error::Internal(error.to_string()))?
     }
 
     fn backend(&self, collection: &str) -> Result<Arc<dyn CollectionBackend>> {

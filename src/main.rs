@@ -1,14 +1,19 @@
 //! `pictor-server`: parses the command line, sets up logging, runs one command.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use pictor::config::{ServeArgs, ServeSettings};
+use pictor::encode::EncodeSettings;
+use pictor::encode::offline::{EmbedRequest, embed_texts};
 use pictor::engine::{Engine, EngineSettings};
 use pictor::resources::Resources;
+use pictor::model::device::preload_cuda;
+use pictor::model::{DeviceChoice, PrecisionChoice, folder, inspect};
 use pictor::rpc::auth::ApiKeys;
-use pictor::{encode, model, server};
+use pictor::server;
 use tokio::net::TcpListener;
 
 /// Vector retrieval with the encoders inside.
@@ -24,10 +29,38 @@ enum Command {
     /// Serves collections over gRPC.
     Serve(ServeArgs),
     /// Encodes texts or pictures into a safetensors file, without a server.
-    Embed(encode::offline::EmbedArgs),
+    Embed(EmbedArgs),
     /// Looks after the models folder.
     #[command(subcommand)]
     Models(ModelsCommand),
+}
+
+#[derive(Args)]
+struct EmbedArgs {
+    /// A model's folder: a revision, or the folder above it with its file `current`.
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    /// A file with one picture's path a line.
+    #[arg(long, value_name = "LIST")]
+    images_from: Option<PathBuf>,
+    /// A file with one text a line; an empty line is an empty text.
+    #[arg(long, value_name = "FILE", conflicts_with = "texts_jsonl")]
+    texts_from: Option<PathBuf>,
+    /// A file with one JSON string or {"text": …} a line.
+    #[arg(long, value_name = "FILE")]
+    texts_jsonl: Option<PathBuf>,
+    /// Where the safetensors file goes; it appears whole or not at all.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// auto, cpu or cuda:N.
+    #[arg(long, default_value = "auto")]
+    device: DeviceChoice,
+    /// auto, f32, bf16 or f16.
+    #[arg(long, default_value = "auto")]
+    dtype: PrecisionChoice,
+    /// pictor or reference; they differ for pictures only.
+    #[arg(long, default_value = "pictor", value_parser = ["pictor", "reference"])]
+    preprocess: String,
 }
 
 #[derive(Subcommand)]
@@ -57,14 +90,16 @@ fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
     match cli.command {
         Command::Serve(args) => serve(&args.resolve()?),
-        Command::Embed(args) => Ok(encode::offline::run(&args)?),
+        Command::Embed(args) => embed(args),
         Command::Models(command) => models(&command),
     }
 }
 
 fn serve(settings: &ServeSettings) -> anyhow::Result<()> {
     // Before any call into torch: CUDA's libraries register themselves when they are opened.
-    model::device::preload_for(&settings.device)?;
+    let device: DeviceChoice = settings.device.parse()?;
+    preload_cuda(device)?;
+    let dtype = settings.dtype.parse()?;
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("PICTOR_LOG").unwrap_or_else(|_| "info".into()))
         .with_writer(std::io::stderr)
@@ -82,8 +117,8 @@ fn serve(settings: &ServeSettings) -> anyhow::Result<()> {
         let engine_settings = EngineSettings {
             data_dir: settings.data_dir.clone(),
             models_dir: settings.models_dir.clone(),
-            device: settings.device.clone(),
-            dtype: settings.dtype.clone(),
+            device,
+            dtype,
             encode_queue: settings.encode_queue,
             resources,
         };
@@ -110,24 +145,35 @@ fn stop_signal() -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
     })
 }
 
+fn embed(args: EmbedArgs) -> anyhow::Result<()> {
+    preload_cuda(args.device)?;
+    let settings = EncodeSettings { device: args.device, dtype: args.dtype, ..EncodeSettings::default() };
+    let request = EmbedRequest {
+        model: args.model,
+        texts_from: args.texts_from,
+        texts_jsonl: args.texts_jsonl,
+        images_from: args.images_from,
+        out: args.out,
+        settings,
+    };
+    print_json(&embed_texts(&request)?)
+}
+
 fn models(command: &ModelsCommand) -> anyhow::Result<()> {
-    use std::io::Write as _;
-    let mut out = std::io::stdout().lock();
     match command {
-        ModelsCommand::List { models_dir } => {
-            for listed in model::folder::list(models_dir)? {
-                let state = listed.problem.map_or_else(String::new, |problem| format!("\tbroken: {problem}"));
-                let current = if listed.is_current { "current" } else { "-" };
-                writeln!(out, "{}@{}\t{}\t{current}{state}", listed.name, listed.revision, listed.architecture)?;
-            }
-        }
-        ModelsCommand::Inspect { model, models_dir } => {
-            writeln!(out, "{}", serde_json::to_string_pretty(&model::folder::inspect(models_dir, model)?)?)?;
-        }
+        ModelsCommand::List { models_dir } => inspect::list(models_dir)?.iter().try_for_each(print_json),
+        ModelsCommand::Inspect { model, models_dir } => print_json(&inspect::inspect(&folder::resolve(models_dir, model)?)?),
         ModelsCommand::Verify { model, models_dir } => {
-            let verified = model::folder::verify(models_dir, model)?;
-            writeln!(out, "{verified}")?;
+            let report = inspect::verify(&folder::resolve(models_dir, model)?)?;
+            print_json(&report)?;
+            anyhow::ensure!(report.problems.is_empty(), "{model} is not sound: {}", report.problems.join("; "));
+            Ok(())
         }
     }
-    Ok(())
+}
+
+/// One object a line.
+fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{}", serde_json::to_string(value)?).context("writing to standard output")
 }

@@ -128,7 +128,7 @@ impl Metrics {
             self.encoder_queue.get_or_create(&labels).set(gauge(stats.queue_depth as u64));
             self.encoder_inputs.get_or_create(&labels).set(gauge(stats.inputs));
             self.encoder_failures.get_or_create(&labels).set(gauge(stats.failures));
-            self.encoder_healthy.get_or_create(&labels).set(i64::from(stats.healthy));
+            self.encoder_healthy.get_or_create(&labels).set(i64::from(stats.is_healthy));
         }
         self.store_bytes.set(gauge(stats.store_bytes));
         self.resident_bytes.set(gauge(stats.resident_bytes));

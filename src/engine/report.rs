@@ -75,7 +75,7 @@ impl Engine {
             git_revision: env!("PICTOR_GIT_REVISION"),
             server_id: shared.store.server_id().to_owned(),
             format: FORMAT,
-            device: shared.settings.device.clone(),
+            device: shared.encoders.device().to_owned(),
             threads: shared.settings.resources.threads,
             memory_bytes: shared.settings.resources.memory_bytes,
             features: features.collect(),
@@ -118,16 +118,16 @@ impl Engine {
 
     fn read_encoders(&self) -> Result<Vec<EncoderListing>> {
         let loaded = self.encoders().loaded();
-        let describe = |listed: model::folder::ListedModel| {
-            let ready = loaded.iter().find(|handle| handle.info().name == listed.name && handle.info().revision == listed.revision);
-            let state = match (ready, listed.problem) {
-                (Some(handle), _) => EncoderState::Ready(Arc::clone(handle.info())),
-                (None, Some(problem)) => EncoderState::Failed(problem),
-                (None, None) => EncoderState::Available,
+        let describe = |folder: model::ModelFolder| {
+            let ready = loaded.iter().find(|handle| handle.info().full_name() == folder.full_name());
+            let (architecture, state) = match (ready, model::Description::read(&folder)) {
+                (Some(handle), _) => (handle.info().architecture.clone(), EncoderState::Ready(Arc::clone(handle.info()))),
+                (None, Err(error)) => (String::new(), EncoderState::Failed(error.to_string())),
+                (None, Ok(description)) => (description.architecture.model_type.to_owned(), EncoderState::Available),
             };
-            EncoderListing { name: listed.name, revision: listed.revision, architecture: listed.architecture, state }
+            EncoderListing { name: folder.name, revision: folder.revision, architecture, state }
         };
-        Ok(model::folder::list(&self.shared.settings.models_dir)?.into_iter().map(describe).collect())
+        Ok(self.encoders().list()?.into_iter().map(describe).collect())
     }
 
     /// What keeps texts and pictures from being encoded, one sentence each; empty if all is well.
@@ -138,7 +138,7 @@ impl Engine {
         let missing = self.encoders_in_use().into_iter().filter(|name| !is_loaded(name)).map(|name| format!("encoder {name} is not loaded"));
         let failing = loaded
             .iter()
-            .filter(|handle| !handle.stats().healthy)
+            .filter(|handle| !handle.is_healthy())
             .map(|handle| format!("encoder {} failed its last batch or self-probe", handle.info().full_name()));
         missing.chain(failing).collect()
     }

@@ -65,7 +65,7 @@ impl Admin for AdminService {
                     batches: stats.batches,
                     inputs: stats.inputs,
                     failures: stats.failures,
-                    healthy: stats.healthy,
+                    healthy: stats.is_healthy,
                 })
                 .collect(),
             store_bytes: stats.store_bytes,

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use pictor::engine::{Engine, EngineSettings};
+use pictor::model::{DeviceChoice, Precision, PrecisionChoice};
 use pictor::resources::Resources;
 use pictor::rpc::auth::ApiKeys;
 use pictor_proto::client::Client;
@@ -74,8 +75,8 @@ pub(crate) fn settings(data_dir: &Path, encode_queue: usize) -> EngineSettings {
     EngineSettings {
         data_dir: data_dir.to_owned(),
         models_dir: models_dir(),
-        device: "cpu".to_owned(),
-        dtype: "f32".to_owned(),
+        device: DeviceChoice::Cpu,
+        dtype: PrecisionChoice::Exactly(Precision::F32),
         encode_queue,
         resources: Resources::divide(Some(2), Some(2 << 30)).expect("resources"),
     }
