@@ -16,6 +16,7 @@ use crate::collection::backend::CollectionBackend;
 use crate::collection::{Catalog, CatalogSettings};
 use crate::encode::{EncodeSettings, EncoderRegistry};
 use crate::metrics::Metrics;
+use crate::model::device::device_name;
 use crate::model::{DeviceChoice, PrecisionChoice};
 use crate::resources::Resources;
 use crate::search::{Query, SearchAnswer, search};
@@ -45,6 +46,7 @@ struct Shared {
     encoders: EncoderRegistry,
     metrics: Arc<Metrics>,
     settings: EngineSettings,
+    device: String,
     started: Timestamp,
     clock: Instant,
 }
@@ -58,6 +60,7 @@ impl Engine {
     /// [`Error::InvalidArgument`] for bad settings.
     pub fn open(settings: EngineSettings) -> Result<Self> {
         let resources = settings.resources;
+        let device = device_name(settings.device.resolve()?);
         let encoders = EncoderRegistry::open(
             &settings.models_dir,
             EncodeSettings {
@@ -69,7 +72,7 @@ impl Engine {
                 ..EncodeSettings::default()
             },
         )?;
-        let store = Store::open(&settings.data_dir, &StoreSettings { memory_bytes: resources.store_bytes })?;
+        let store = Store::open(&settings.data_dir, &StoreSettings { memory_bytes: resources.store_bytes as usize })?;
         let catalog = Catalog::open(store.clone(), CatalogSettings { search_threads: resources.search_threads })?;
         let shared = Shared {
             catalog,
@@ -77,6 +80,7 @@ impl Engine {
             encoders,
             metrics: Arc::default(),
             settings,
+            device,
             started: Timestamp::now(),
             clock: Instant::now(),
         };

@@ -69,7 +69,7 @@ impl Client {
             .connect()
             .await
             .map_err(|error| Status::unavailable(format!("no server answers at {url}: {error}")))?;
-        Self::over(channel, api_key)
+        Self::over(&channel, api_key)
     }
 
     /// Like [`Client::connect`], but connects at the first call and again whenever the connection is lost.
@@ -77,10 +77,10 @@ impl Client {
     /// # Errors
     /// INVALID_ARGUMENT for a malformed address or key.
     pub fn connect_lazy(url: &str, api_key: Option<&str>) -> Result<Self, Status> {
-        Self::over(endpoint(url)?.connect_lazy(), api_key)
+        Self::over(&endpoint(url)?.connect_lazy(), api_key)
     }
 
-    fn over(channel: Channel, api_key: Option<&str>) -> Result<Self, Status> {
+    fn over(channel: &Channel, api_key: Option<&str>) -> Result<Self, Status> {
         let key = ApiKey::new(api_key)?;
         let service = || InterceptedService::new(channel.clone(), key.clone());
         Ok(Self {

@@ -75,7 +75,7 @@ impl Engine {
             git_revision: env!("PICTOR_GIT_REVISION"),
             server_id: shared.store.server_id().to_owned(),
             format: FORMAT,
-            device: shared.encoders.device().to_owned(),
+            device: shared.device.clone(),
             threads: shared.settings.resources.threads,
             memory_bytes: shared.settings.resources.memory_bytes,
             features: features.collect(),
@@ -100,7 +100,7 @@ impl Engine {
                 .into_iter()
                 .map(|handle| (handle.info().full_name(), handle.stats()))
                 .collect(),
-            store_bytes: engine.shared.store.bytes(),
+            store_bytes: folder_bytes(engine.shared.store.folder()),
             resident_bytes: resident_bytes(),
             uptime_seconds: engine.shared.clock.elapsed().as_secs(),
         };
@@ -154,4 +154,15 @@ impl Engine {
         }
         problems
     }
+}
+
+/// Bytes of all files below a folder; what vanishes meanwhile counts nothing.
+fn folder_bytes(folder: &std::path::Path) -> u64 {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let bytes_of = |entry: std::fs::DirEntry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => folder_bytes(&entry.path()),
+        Ok(metadata) => metadata.len(),
+        Err(_) => 0,
+    };
+    entries.map(bytes_of).sum()
 }

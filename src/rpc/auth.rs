@@ -69,7 +69,6 @@ impl ApiKeys {
     ///
     /// # Errors
     /// UNAUTHENTICATED without a known key, PERMISSION_DENIED if its scope is too small.
-    #[expect(clippy::result_large_err, reason = "tonic's status is what the caller sends on")]
     pub fn authorize(&self, path: &str, headers: &HeaderMap) -> Result<(), Status> {
         if !self.is_required() {
             return Ok(());

@@ -6,7 +6,7 @@ use super::rocks::Database;
 use crate::{Error, Result};
 
 /// What this program writes.
-pub(super) const FORMAT: u32 = 1 + UPGRADES.len() as u32;
+pub const FORMAT: u32 = 1 + UPGRADES.len() as u32;
 
 /// `UPGRADES[n]` brings format n + 1 to n + 2. A step may run twice, if the process dies before the number is written.
 const UPGRADES: &[fn(&Database) -> Result<()>] = &[];

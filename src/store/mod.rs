@@ -20,6 +20,7 @@ mod unique;
 
 pub use audit::{AuditReport, AuditScope, LiveGeneration, audit};
 pub use batch::Batch;
+pub use format::FORMAT;
 pub use jobs::{JobRecord, JobState, Jobs};
 pub use open::{Store, StoreSettings};
 pub use record::{Counters, ItemRecord, MediaRecord, RecordHead, VectorSlot};
