@@ -1,9 +1,9 @@
 //! AVX2 and AVX-512.
 
 use std::arch::x86_64::{
-    _mm256_castps256_ps128, _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_setzero_ps,
-    _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_maskz_loadu_ps, _mm512_reduce_add_ps, _mm512_setzero_ps, _mm512_add_ps,
-    _mm256_add_ps, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_movehl_ps, _mm_shuffle_ps,
+    _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_movehl_ps, _mm_shuffle_ps, _mm256_add_ps, _mm256_castps256_ps128,
+    _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_setzero_ps, _mm512_add_ps, _mm512_fmadd_ps,
+    _mm512_loadu_ps, _mm512_maskz_loadu_ps, _mm512_reduce_add_ps, _mm512_setzero_ps,
 };
 
 /// Only handed out by `available`, after the processor was asked.
@@ -30,7 +30,8 @@ unsafe fn avx2(a: &[f32], b: &[f32]) -> f32 {
     for (a, b) in a_blocks.iter().zip(b_blocks) {
         for (lane, sum) in sums.iter_mut().enumerate() {
             // SAFETY: each block holds 32 numbers and a load reads 8 of them, from 8 · lane with lane < 4.
-            let (x, y) = unsafe { (_mm256_loadu_ps(a.as_ptr().add(8 * lane)), _mm256_loadu_ps(b.as_ptr().add(8 * lane))) };
+            let (x, y) =
+                unsafe { (_mm256_loadu_ps(a.as_ptr().add(8 * lane)), _mm256_loadu_ps(b.as_ptr().add(8 * lane))) };
             *sum = _mm256_fmadd_ps(x, y, *sum);
         }
     }

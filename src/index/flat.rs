@@ -33,6 +33,12 @@ impl FlatIndex {
         Self { dimension, rows_per_chunk, chunks: Vec::new(), keys: Vec::new(), rows: HashMap::new(), pool }
     }
 
+    /// The vector under a key.
+    #[must_use]
+    pub fn get(&self, key: VectorKey) -> Option<&[f32]> {
+        self.row_of(key).map(|row| self.row(row))
+    }
+
     fn push(&mut self, key: VectorKey, vector: &[f32]) {
         assert_eq!(vector.len(), self.dimension, "every vector has the index's dimension");
         if self.keys.len() == self.chunks.len() * self.rows_per_chunk {

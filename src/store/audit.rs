@@ -92,7 +92,8 @@ fn audit_items(
         report.expect((1..=counters.version).contains(&version), || {
             format!("item {id} has version {version}, but the newest is {}", counters.version)
         });
-        report.expect(record.vectors.is_sorted_by(|a, b| a < b), || format!("item {id} lists its vectors out of order"));
+        report
+            .expect(record.vectors.is_sorted_by(|a, b| a < b), || format!("item {id} lists its vectors out of order"));
         for slot in &record.vectors {
             report.expect((slot.part as usize) < record.parts.len(), || {
                 format!("item {id} has a vector of part {} but only {} parts", slot.part, record.parts.len())

@@ -3,9 +3,9 @@
 use rocksdb::WriteBatch;
 
 use super::families::Family;
+use super::keys;
 use super::record::{Counters, ItemRecord, VectorSlot};
 use super::rocks::Database;
-use super::keys;
 use crate::Result;
 use crate::types::ItemId;
 use crate::types::vector::UnitVector;

@@ -10,10 +10,10 @@ const NO_SPACE: [&str; 3] = ["No space left", "NoSpace", "Out of space"];
 /// The library's error for what RocksDB reports.
 pub(super) fn from_rocks(error: rocksdb::Error) -> Error {
     let kind = error.kind();
-    from_parts(kind, error.into_string())
+    from_parts(&kind, error.into_string())
 }
 
-fn from_parts(kind: ErrorKind, message: String) -> Error {
+fn from_parts(kind: &ErrorKind, message: String) -> Error {
     if NO_SPACE.iter().any(|sign| message.contains(sign)) {
         return Error::StorageFull(message);
     }
@@ -30,7 +30,7 @@ mod tests {
     #[test]
     fn causes_keep_their_meaning() {
         let check = |kind, message: &str, expected: &str| {
-            assert_eq!(from_parts(kind, message.to_owned()).reason(), expected, "{message}");
+            assert_eq!(from_parts(&kind, message.to_owned()).reason(), expected, "{message}");
         };
         check(ErrorKind::Corruption, "Corruption: block checksum mismatch", "DATA_CORRUPTION");
         check(ErrorKind::IOError, "IO error: No space left on device: While appending to file", "STORAGE_FULL");

@@ -2,7 +2,7 @@
 
 use rocksdb::{BlockBasedOptions, Cache, DBCompressionType, Options};
 
-/// Names a column family; the discriminant is its position in [`ALL`].
+/// Names a column family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Family {
     Meta,
@@ -26,25 +26,74 @@ pub(super) struct Definition {
     pub(super) bloom: bool,
 }
 
-/// Every column family, in the order of [`Family`].
+/// Every column family.
 pub(super) const ALL: [Definition; 8] = [
     // Format number, server id, next ids: a handful of keys that must be readable before anything else is understood.
-    Definition { family: Family::Meta, name: "meta", compression: DBCompressionType::None, blobs_from: None, bloom: false },
+    Definition {
+        family: Family::Meta,
+        name: "meta",
+        compression: DBCompressionType::None,
+        blobs_from: None,
+        bloom: false,
+    },
     // Schemas and aliases as JSON, so that they can be read without this program; one counter record for each collection.
-    Definition { family: Family::Collections, name: "collections", compression: DBCompressionType::None, blobs_from: None, bloom: false },
+    Definition {
+        family: Family::Collections,
+        name: "collections",
+        compression: DBCompressionType::None,
+        blobs_from: None,
+        bloom: false,
+    },
     // Item ids in their order: scrolls walk it, upserts probe it for ids that are mostly new, hence the Bloom filter.
     Definition { family: Family::Ids, name: "ids", compression: DBCompressionType::Lz4, blobs_from: None, bloom: true },
     // Payloads, texts and descriptions: compressible; read one by one after a search, or in whole for a filter.
-    Definition { family: Family::Items, name: "items", compression: DBCompressionType::Lz4, blobs_from: None, bloom: true },
+    Definition {
+        family: Family::Items,
+        name: "items",
+        compression: DBCompressionType::Lz4,
+        blobs_from: None,
+        bloom: true,
+    },
     // Floats do not compress. Apart from the items, so that a filter's scan does not read them.
-    Definition { family: Family::Vectors, name: "vectors", compression: DBCompressionType::None, blobs_from: None, bloom: false },
+    Definition {
+        family: Family::Vectors,
+        name: "vectors",
+        compression: DBCompressionType::None,
+        blobs_from: None,
+        bloom: false,
+    },
     // Pictures are compressed already and large: blob files, so that compaction does not rewrite them.
-    Definition { family: Family::Media, name: "media", compression: DBCompressionType::None, blobs_from: Some(4096), bloom: true },
+    Definition {
+        family: Family::Media,
+        name: "media",
+        compression: DBCompressionType::None,
+        blobs_from: Some(4096),
+        bloom: true,
+    },
     // How many items use a picture; apart from the bytes, so that counting does not rewrite them.
-    Definition { family: Family::MediaRefs, name: "media_refs", compression: DBCompressionType::None, blobs_from: None, bloom: true },
+    Definition {
+        family: Family::MediaRefs,
+        name: "media_refs",
+        compression: DBCompressionType::None,
+        blobs_from: None,
+        bloom: true,
+    },
     // The job table.
-    Definition { family: Family::Jobs, name: "jobs", compression: DBCompressionType::Lz4, blobs_from: None, bloom: false },
+    Definition {
+        family: Family::Jobs,
+        name: "jobs",
+        compression: DBCompressionType::Lz4,
+        blobs_from: None,
+        bloom: false,
+    },
 ];
+
+impl Family {
+    pub(super) fn name(self) -> &'static str {
+        let definition = ALL.iter().find(|definition| definition.family == self);
+        definition.expect("every family stands in the table").name
+    }
+}
 
 /// RocksDB's options of one column family. `write_buffer` is in bytes.
 pub(super) fn options(definition: &Definition, cache: &Cache, write_buffer: usize) -> Options {
@@ -71,16 +120,4 @@ pub(super) fn options(definition: &Definition, cache: &Cache, write_buffer: usiz
         options.set_blob_cache(cache);
     }
     options
-}
-
-#[cfg(test)]
-mod tests {
-    use super::ALL;
-
-    #[test]
-    fn definitions_stand_in_the_order_of_the_enum() {
-        for (position, definition) in ALL.iter().enumerate() {
-            assert_eq!(definition.family as usize, position, "{}", definition.name);
-        }
-    }
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::Store;
 use super::families::Family;
 use super::keys;
-use super::rocks::Database;
+use super::rocks::{Database, Entry};
 use crate::types::Timestamp;
 use crate::{Error, Result};
 
@@ -102,7 +102,7 @@ impl<'a> Jobs<'a> {
     /// # Errors
     /// [`Error::Storage`], [`Error::Corruption`].
     pub fn list(&self) -> Result<Vec<JobRecord>> {
-        let read = |entry: Result<(Box<[u8]>, Box<[u8]>)>| {
+        let read = |entry: Result<Entry>| {
             let (key, value) = entry?;
             decode(&String::from_utf8_lossy(&key), &value)
         };

@@ -60,8 +60,7 @@ impl Store {
         let server_id = server_id(&database)?;
         let of_gate = Arc::clone(&database);
         let gate = SyncGate::start(move || of_gate.sync())?;
-        let shared =
-            Shared { gate, database, meta: Mutex::new(()), server_id, folder: folder.to_owned(), _lock: lock };
+        let shared = Shared { gate, database, meta: Mutex::new(()), server_id, folder: folder.to_owned(), _lock: lock };
         let store = Self { shared: Arc::new(shared) };
         store.jobs().mark_interrupted()?;
         Ok(store)

@@ -13,6 +13,9 @@ use super::families::{self, Family};
 use super::keys;
 use crate::{Error, Result};
 
+/// A key and its value.
+pub(super) type Entry = (Box<[u8]>, Box<[u8]>);
+
 pub(super) struct Database {
     db: DB,
 }
@@ -33,8 +36,7 @@ impl Database {
     }
 
     pub(super) fn handle(&self, family: Family) -> &ColumnFamily {
-        let name = families::ALL[family as usize].name;
-        self.db.cf_handle(name).expect("every family of the table is opened with the database")
+        self.db.cf_handle(family.name()).expect("every family of the table is opened with the database")
     }
 
     pub(super) fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>> {
@@ -87,10 +89,7 @@ impl View<'_> {
         options.set_snapshot(&self.snapshot);
         let keys = keys.iter().map(Vec::as_slice);
         let values = self.database.db.batched_multi_get_cf_opt(self.database.handle(family), keys, false, &options);
-        values
-            .into_iter()
-            .map(|value| value.map_err(from_rocks)?.map(|bytes| read(&bytes)).transpose())
-            .collect()
+        values.into_iter().map(|value| value.map_err(from_rocks)?.map(|bytes| read(&bytes)).transpose()).collect()
     }
 
     /// Walks the keys from `from` (inclusive) that start with `prefix`, in order. `readahead` suits long walks.
@@ -100,7 +99,7 @@ impl View<'_> {
         prefix: &[u8],
         from: &[u8],
         readahead: bool,
-    ) -> impl Iterator<Item = Result<(Box<[u8]>, Box<[u8]>)>> + use<'_> {
+    ) -> impl Iterator<Item = Result<Entry>> + use<'_> {
         let mut options = ReadOptions::default();
         options.set_iterate_lower_bound(from.max(prefix));
         if let Some(end) = keys::end_of(prefix) {
@@ -110,8 +109,7 @@ impl View<'_> {
             options.set_readahead_size(2 << 20);
             options.fill_cache(false);
         }
-        let iterator =
-            self.snapshot.iterator_cf_opt(self.database.handle(family), options, IteratorMode::Start);
+        let iterator = self.snapshot.iterator_cf_opt(self.database.handle(family), options, IteratorMode::Start);
         iterator.map(|entry| entry.map_err(from_rocks))
     }
 }

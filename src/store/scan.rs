@@ -4,9 +4,9 @@ use super::families::Family;
 use super::keys;
 use super::record::{ItemRecord, RecordHead};
 use super::snapshot::{Snapshot, damaged, decode_vector};
+use crate::Result;
 use crate::types::ItemId;
 use crate::types::vector::UnitVector;
-use crate::Result;
 
 /// Item ids in their order, with their internal ids.
 pub type IdScan<'s> = Box<dyn Iterator<Item = Result<(ItemId, u64)>> + 's>;

@@ -8,8 +8,8 @@ use super::families::Family;
 use super::keys;
 use super::record::{Counters, ItemRecord, VectorSlot};
 use super::rocks::View;
-use crate::types::vector::UnitVector;
 use crate::types::ItemId;
+use crate::types::vector::UnitVector;
 use crate::{Error, Result};
 
 /// The store as of one moment; later writes are invisible. Every read blocks.
