@@ -71,7 +71,9 @@ impl ServeArgs {
     pub fn resolve(self) -> Result<ServeSettings> {
         let file = self.config.as_deref().map(read_file).transpose()?.unwrap_or_default();
         let required = |value: Option<PathBuf>, flag: &str| {
-            value.ok_or_else(|| Error::invalid(flag, format!("give --{flag} DIR, or set it in the environment or the config file")))
+            value.ok_or_else(|| {
+                Error::invalid(flag, format!("give --{flag} DIR, or set it in the environment or the config file"))
+            })
         };
         Ok(ServeSettings {
             data_dir: required(self.data_dir.or(file.data_dir), "data-dir")?,

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-pub use catalogue::{AliasChange, CollectionInfo, NewCollection};
+pub use catalogue::CollectionSpec;
 pub use items::{Deleted, ItemPage};
 pub use report::{EncoderListing, EncoderState, EngineInfo, EngineStats, Feature};
 
@@ -73,7 +73,10 @@ impl Engine {
             },
         )?;
         let store = Store::open(&settings.data_dir, &StoreSettings { memory_bytes: resources.store_bytes as usize })?;
-        let catalog = Catalog::open(store.clone(), CatalogSettings { search_threads: resources.search_threads })?;
+        let catalog = Catalog::open(
+            store.clone(),
+            CatalogSettings { search_pool: Some(search_pool(resources.search_threads)?) },
+        )?;
         let shared = Shared {
             catalog,
             store,
@@ -124,6 +127,12 @@ impl Engine {
     }
 
     fn backend(&self, collection: &str) -> Result<Arc<dyn CollectionBackend>> {
-        self.shared.catalog.get(collection)
+        self.shared.catalog.resolve(collection)
     }
+}
+
+fn search_pool(threads: usize) -> Result<Arc<rayon::ThreadPool>> {
+    let pool =
+        rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|number| format!("search-{number}")).build();
+    pool.map(Arc::new).map_err(|error| Error::Internal(format!("the search threads cannot be started: {error}")))
 }

@@ -9,9 +9,9 @@ use pictor::config::{ServeArgs, ServeSettings};
 use pictor::encode::EncodeSettings;
 use pictor::encode::offline::{EmbedRequest, embed_texts};
 use pictor::engine::{Engine, EngineSettings};
-use pictor::resources::Resources;
 use pictor::model::device::preload_cuda;
 use pictor::model::{DeviceChoice, PrecisionChoice, folder, inspect};
+use pictor::resources::Resources;
 use pictor::rpc::auth::ApiKeys;
 use pictor::server;
 use tokio::net::TcpListener;
@@ -162,7 +162,9 @@ fn embed(args: EmbedArgs) -> anyhow::Result<()> {
 fn models(command: &ModelsCommand) -> anyhow::Result<()> {
     match command {
         ModelsCommand::List { models_dir } => inspect::list(models_dir)?.iter().try_for_each(print_json),
-        ModelsCommand::Inspect { model, models_dir } => print_json(&inspect::inspect(&folder::resolve(models_dir, model)?)?),
+        ModelsCommand::Inspect { model, models_dir } => {
+            print_json(&inspect::inspect(&folder::resolve(models_dir, model)?)?)
+        }
         ModelsCommand::Verify { model, models_dir } => {
             let report = inspect::verify(&folder::resolve(models_dir, model)?)?;
             print_json(&report)?;

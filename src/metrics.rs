@@ -61,7 +61,8 @@ impl Default for Metrics {
         let mut registry = Registry::with_prefix("pictor");
         let calls = Family::default();
         registry.register("calls", "gRPC calls by method and code", calls.clone());
-        let call_seconds = Family::<MethodLabels, Histogram, fn() -> Histogram>::new_with_constructor(latency_histogram);
+        let call_seconds =
+            Family::<MethodLabels, Histogram, fn() -> Histogram>::new_with_constructor(latency_histogram);
         registry.register_with_unit("call", "Time to answer a gRPC call", Unit::Seconds, call_seconds.clone());
         let mut by_collection = |name: &str, help: &str| {
             let family = Family::<CollectionLabels, Gauge>::default();
@@ -133,7 +134,8 @@ impl Metrics {
         self.store_bytes.set(gauge(stats.store_bytes));
         self.resident_bytes.set(gauge(stats.resident_bytes));
         let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &self.registry).map_err(|error| Error::Internal(error.to_string()))?;
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)
+            .map_err(|error| Error::Internal(error.to_string()))?;
         Ok(text)
     }
 }

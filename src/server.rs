@@ -11,11 +11,11 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use crate::engine::Engine;
+use crate::http;
 use crate::rpc::auth::ApiKeys;
 use crate::rpc::{CallLayer, SERVICES, routes};
 use crate::types::limits::STREAMS_PER_CONNECTION;
 use crate::types::{Error, Result};
-use crate::http;
 
 /// How long calls in work may go on after the shutdown was asked for.
 const DRAIN: Duration = Duration::from_secs(20);

@@ -53,7 +53,11 @@ mod tests {
         for composer in ALL {
             let part = |vector: [f32; 2], weight| WeightedVector { vector: vector.to_vec(), weight };
             let alone = composer.compose(&[part([0.6, 0.8], 2.0)]).expect("a vector");
-            assert!((alone[0] - 0.6).abs() < 1e-6 && (alone[1] - 0.8).abs() < 1e-6, "{}: one part stays itself", composer.name());
+            assert!(
+                (alone[0] - 0.6).abs() < 1e-6 && (alone[1] - 0.8).abs() < 1e-6,
+                "{}: one part stays itself",
+                composer.name()
+            );
             let both = composer.compose(&[part([1.0, 0.0], 1.0), part([0.0, 1.0], 0.5)]).expect("a vector");
             assert!((both.iter().map(|value| value * value).sum::<f32>() - 1.0).abs() < 1e-6, "{}", composer.name());
             assert!(!composer.summary().is_empty());

@@ -4,38 +4,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Engine;
-use crate::collection::backend::BackendStats;
-use crate::collection::schema::{
-    CollectionSchema, FieldSource, FieldSpec, Generation, GenerationState, MediaOriginals, check_fields,
-};
+use crate::collection::schema::{FieldSource, FieldSpec, MediaOriginals, check_fields};
+use crate::collection::{AliasChange, Catalog, CollectionInfo, GenerationSpec, NewCollection, NewField};
 use crate::types::{Error, Result};
 
 /// A collection as a caller describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewCollection {
+pub struct CollectionSpec {
     pub name: String,
     pub fields: Vec<FieldSpec>,
     pub media_originals: MediaOriginals,
     /// Empty: the first field.
     pub default_field: String,
-}
-
-/// A change of one alias; without a collection the alias is removed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AliasChange {
-    pub alias: String,
-    pub collection: Option<String>,
-}
-
-/// A collection as it stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CollectionInfo {
-    pub name: String,
-    /// Absent if the collection could not be opened.
-    pub schema: Option<Arc<CollectionSchema>>,
-    pub problem: Option<String>,
-    pub stats: BackendStats,
-    pub aliases: Vec<String>,
 }
 
 impl Engine {
@@ -44,24 +24,22 @@ impl Engine {
     /// # Errors
     /// [`Error::InvalidArgument`], [`Error::AlreadyExists`], [`Error::NotFound`] for an encoder, [`Error::FailedPrecondition`] if
     /// an encoder cannot fill its field, [`Error::LimitExceeded`].
-    pub async fn create_collection(&self, new: NewCollection) -> Result<CollectionInfo> {
-        check_fields(&new.fields, &new.default_field)?;
-        if new.media_originals == MediaOriginals::Thumbnail {
+    pub async fn create_collection(&self, spec: CollectionSpec) -> Result<CollectionInfo> {
+        check_fields(&spec.fields, &spec.default_field)?;
+        if spec.media_originals == MediaOriginals::Thumbnail {
             return Err(Error::Unsupported("keeping thumbnails".to_owned()));
         }
-        let mut fields = Vec::with_capacity(new.fields.len());
-        for field in new.fields {
-            let generation = self.first_generation(&field).await?;
-            fields.push((field, generation));
+        let mut fields = Vec::with_capacity(spec.fields.len());
+        for field in spec.fields {
+            fields.push(self.resolve_field(field).await?);
         }
-        let default_field = match (new.default_field, fields.first()) {
-            (name, Some((first, _))) if name.is_empty() => first.name.clone(),
-            (name, _) => name,
+        let new = NewCollection {
+            name: spec.name,
+            fields,
+            media_originals: spec.media_originals,
+            default_field: spec.default_field,
         };
-        let catalog = self.shared.catalog.clone();
-        let name = new.name.clone();
-        blocking(move || catalog.create(&new.name, fields, new.media_originals, &default_field)).await?;
-        self.collection_info(&name)
+        self.with_catalog(move |catalog| catalog.create(new)).await
     }
 
     /// Describes a collection, by its name or an alias.
@@ -69,29 +47,13 @@ impl Engine {
     /// # Errors
     /// [`Error::NotFound`].
     pub fn collection_info(&self, name: &str) -> Result<CollectionInfo> {
-        let resolved = self.shared.catalog.resolve(name)?;
-        self.list_collections()
-            .into_iter()
-            .find(|info| info.name == resolved)
-            .ok_or_else(|| Error::NotFound { kind: "collection", name: name.to_owned() })
+        self.shared.catalog.get(name)
     }
 
     /// Describes every collection, by name.
     #[must_use]
     pub fn list_collections(&self) -> Vec<CollectionInfo> {
-        let aliases = self.aliases();
-        let describe = |(name, opened): (String, Result<Arc<dyn crate::collection::backend::CollectionBackend>>)| {
-            let aliases = aliases.iter().filter(|(_, target)| **target == name).map(|(alias, _)| alias.clone()).collect();
-            match opened {
-                Ok(backend) => {
-                    CollectionInfo { name, schema: Some(backend.schema()), problem: None, stats: backend.stats(), aliases }
-                }
-                Err(error) => {
-                    CollectionInfo { name, schema: None, problem: Some(error.to_string()), stats: BackendStats::default(), aliases }
-                }
-            }
-        };
-        self.shared.catalog.list().into_iter().map(describe).collect()
+        self.shared.catalog.list()
     }
 
     /// Removes a collection with everything in it; gives the number of its items.
@@ -99,32 +61,25 @@ impl Engine {
     /// # Errors
     /// [`Error::NotFound`]; an alias is not enough.
     pub async fn drop_collection(&self, name: String) -> Result<u64> {
-        let catalog = self.shared.catalog.clone();
-        blocking(move || catalog.drop_collection(&name)).await
+        self.with_catalog(move |catalog| catalog.drop_collection(&name)).await
     }
 
-    /// Adds a field. Fields filled by an encoder can only be added while the collection is empty.
+    /// Adds a field. A field filled by an encoder can only be added while the collection is empty.
     ///
     /// # Errors
     /// As [`Engine::create_collection`].
-    pub async fn add_field(&self, collection: &str, field: FieldSpec) -> Result<CollectionInfo> {
+    pub async fn add_field(&self, collection: String, field: FieldSpec) -> Result<CollectionInfo> {
         field.check()?;
-        let generation = self.first_generation(&field).await?;
-        let catalog = self.shared.catalog.clone();
-        let name = self.shared.catalog.resolve(collection)?;
-        blocking(move || catalog.add_field(&name, field, generation)).await?;
-        self.collection_info(collection)
+        let field = self.resolve_field(field).await?;
+        self.with_catalog(move |catalog| catalog.add_field(&collection, field)).await
     }
 
-    /// Removes a field and its vectors.
+    /// Removes a field and its vectors; the default field stays.
     ///
     /// # Errors
-    /// [`Error::NotFound`].
-    pub async fn drop_field(&self, collection: &str, field: &str) -> Result<CollectionInfo> {
-        let catalog = self.shared.catalog.clone();
-        let (name, field) = (self.shared.catalog.resolve(collection)?, field.to_owned());
-        blocking(move || catalog.drop_field(&name, &field)).await?;
-        self.collection_info(collection)
+    /// [`Error::NotFound`], [`Error::FailedPrecondition`].
+    pub async fn drop_field(&self, collection: String, field: String) -> Result<CollectionInfo> {
+        self.with_catalog(move |catalog| catalog.drop_field(&collection, &field)).await
     }
 
     /// Changes aliases, all in one step.
@@ -132,9 +87,7 @@ impl Engine {
     /// # Errors
     /// [`Error::NotFound`] for a target, [`Error::AlreadyExists`] if a collection has the alias's name.
     pub async fn update_aliases(&self, changes: Vec<AliasChange>) -> Result<()> {
-        let catalog = self.shared.catalog.clone();
-        let changes = changes.into_iter().map(|change| (change.alias, change.collection)).collect();
-        blocking(move || catalog.update_aliases(changes)).await
+        self.with_catalog(move |catalog| catalog.update_aliases(&changes)).await
     }
 
     /// Collections by alias.
@@ -158,47 +111,41 @@ impl Engine {
         encoders
     }
 
-    async fn first_generation(&self, field: &FieldSpec) -> Result<Generation> {
-        let (encoder, takes, needed) = match &field.source {
-            FieldSource::Vector { dimension, space } => {
-                // Vectors of unknown origin share a space with nobody.
-                let space = if space.is_empty() { format!("field:{}", field.name) } else { space.clone() };
-                return Ok(Generation {
-                    number: 1,
-                    encoder: String::new(),
-                    space,
-                    dimension: *dimension,
-                    fingerprint: String::new(),
-                    state: GenerationState::Current,
-                });
-            }
-            FieldSource::Text { encoder, .. } => {
-                let handle = self.encoders().get(encoder).await?;
-                (handle.clone(), handle.info().encodes_text, "texts")
-            }
-            FieldSource::Media { encoder } => {
-                let handle = self.encoders().get(encoder).await?;
-                (handle.clone(), handle.info().encodes_image, "images")
-            }
+    /// Runs a change of the catalog off the asynchronous threads.
+    async fn with_catalog<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Catalog) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let shared = Arc::clone(&self.shared);
+        let done = tokio::task::spawn_blocking(move || work(&shared.catalog)).await;
+        done.map_err(|error| Error::Internal(format!("the change broke off: {error}")))?
+    }
+
+    /// Binds a field to the present revision of its encoder.
+    async fn resolve_field(&self, spec: FieldSpec) -> Result<NewField> {
+        let (encoder, is_image) = match &spec.source {
+            FieldSource::Vector { .. } => return Ok(NewField { spec, encoder: None }),
+            FieldSource::Text { encoder, .. } => (encoder, false),
+            FieldSource::Media { encoder } => (encoder, true),
         };
-        let info = encoder.info();
+        let handle = self.encoders().get(encoder).await?;
+        let info = handle.info();
+        let (takes, needed) = if is_image { (info.encodes_image, "images") } else { (info.encodes_text, "texts") };
         if !takes {
             return Err(Error::FailedPrecondition {
                 reason: "ENCODER_CANNOT_FILL",
-                message: format!("encoder {} ({}) does not encode {needed}; field {:?} needs one that does", info.name, info.architecture, field.name),
+                message: format!(
+                    "encoder {} ({}) does not encode {needed}; field {:?} needs one that does",
+                    info.name, info.architecture, spec.name
+                ),
             });
         }
-        Ok(Generation {
-            number: 1,
+        let encoder = GenerationSpec {
             encoder: info.full_name(),
             space: info.space.clone(),
             dimension: info.dimension as u32,
             fingerprint: info.fingerprint.clone(),
-            state: GenerationState::Current,
-        })
+        };
+        Ok(NewField { spec, encoder: Some(encoder) })
     }
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| Error::Internal(format!("the work broke off: {error}")))?
 }

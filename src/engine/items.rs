@@ -148,7 +148,8 @@ impl Engine {
             return Err(Error::invalid("limit", "expected at least 1, got 0"));
         }
         SCROLL_ITEMS.check("limit", limit)?;
-        let after = if cursor.is_empty() { None } else { Some(ItemId::new(cursor).map_err(|error| error.within("cursor"))?) };
+        let after =
+            if cursor.is_empty() { None } else { Some(ItemId::new(cursor).map_err(|error| error.within("cursor"))?) };
         let backend = self.backend(collection)?;
         if select.media_data {
             let described = Selection { media: true, ..Selection::default() };
@@ -161,7 +162,10 @@ impl Engine {
 
 fn check_ids(ids: &[String]) -> Result<Vec<ItemId>> {
     IDS.check("ids", ids.len())?;
-    (0..).zip(ids).map(|(position, id)| ItemId::new(id).map_err(|error| error.within(&format!("ids[{position}]")))).collect()
+    (0..)
+        .zip(ids)
+        .map(|(position, id)| ItemId::new(id).map_err(|error| error.within(&format!("ids[{position}]"))))
+        .collect()
 }
 
 fn check_media_bytes<'a>(items: impl IntoIterator<Item = &'a StoredItem>) -> Result<()> {

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::Engine;
-use crate::collection::backend::BackendStats;
+use crate::collection::CollectionInfo;
+use crate::collection::backend::{BackendStats, CollectionBackend as _};
 use crate::compose;
 use crate::encode::{EncoderInfo, EncoderStats};
 use crate::model;
@@ -91,8 +92,7 @@ impl Engine {
             collections: engine
                 .list_collections()
                 .into_iter()
-                .filter(|info| info.schema.is_some())
-                .map(|info| (info.name, info.stats))
+                .filter_map(|info| Some((info.name, info.backend.ok()?.stats())))
                 .collect(),
             encoders: engine
                 .encoders()
@@ -113,7 +113,9 @@ impl Engine {
     /// [`Error::Unavailable`] if the folder cannot be read.
     pub async fn list_encoders(&self) -> Result<Vec<EncoderListing>> {
         let engine = self.clone();
-        tokio::task::spawn_blocking(move || engine.read_encoders()).await.map_err(|error| Error::Internal(error.to_string()))?
+        tokio::task::spawn_blocking(move || engine.read_encoders())
+            .await
+            .map_err(|error| Error::Internal(error.to_string()))?
     }
 
     fn read_encoders(&self) -> Result<Vec<EncoderListing>> {
@@ -121,7 +123,9 @@ impl Engine {
         let describe = |folder: model::ModelFolder| {
             let ready = loaded.iter().find(|handle| handle.info().full_name() == folder.full_name());
             let (architecture, state) = match (ready, model::Description::read(&folder)) {
-                (Some(handle), _) => (handle.info().architecture.clone(), EncoderState::Ready(Arc::clone(handle.info()))),
+                (Some(handle), _) => {
+                    (handle.info().architecture.clone(), EncoderState::Ready(Arc::clone(handle.info())))
+                }
                 (None, Err(error)) => (String::new(), EncoderState::Failed(error.to_string())),
                 (None, Ok(description)) => (description.architecture.model_type.to_owned(), EncoderState::Available),
             };
@@ -135,7 +139,11 @@ impl Engine {
     pub fn encoder_problems(&self) -> Vec<String> {
         let loaded = self.encoders().loaded();
         let is_loaded = |name: &String| loaded.iter().any(|handle| handle.info().full_name() == *name);
-        let missing = self.encoders_in_use().into_iter().filter(|name| !is_loaded(name)).map(|name| format!("encoder {name} is not loaded"));
+        let missing = self
+            .encoders_in_use()
+            .into_iter()
+            .filter(|name| !is_loaded(name))
+            .map(|name| format!("encoder {name} is not loaded"));
         let failing = loaded
             .iter()
             .filter(|handle| !handle.is_healthy())
@@ -147,7 +155,8 @@ impl Engine {
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
         let mut problems = self.encoder_problems();
-        let broken = |info: super::CollectionInfo| info.problem.map(|problem| format!("collection {} is broken: {problem}", info.name));
+        let broken =
+            |info: CollectionInfo| Some(format!("collection {} is broken: {}", info.name, info.backend.err()?));
         problems.extend(self.list_collections().into_iter().filter_map(broken));
         if let Err(error) = self.shared.store.check_writable() {
             problems.push(error.to_string());

@@ -23,12 +23,20 @@ pub struct ImageHeader {
 /// the picture is too large.
 pub fn read_header(data: &[u8]) -> Result<ImageHeader> {
     MEDIA_BYTES.check("media.data", data.len())?;
-    let unknown = || Error::invalid("media.data", format!("expected a PNG, JPEG, GIF, WebP, BMP or TIFF file, got {}", describe(data)));
+    let unknown = || {
+        Error::invalid(
+            "media.data",
+            format!("expected a PNG, JPEG, GIF, WebP, BMP or TIFF file, got {}", describe(data)),
+        )
+    };
     let format = image::guess_format(data).map_err(|_| unknown())?;
     let mime_type = match format {
-        ImageFormat::Png | ImageFormat::Jpeg | ImageFormat::Gif | ImageFormat::WebP | ImageFormat::Bmp | ImageFormat::Tiff => {
-            format.to_mime_type()
-        }
+        ImageFormat::Png
+        | ImageFormat::Jpeg
+        | ImageFormat::Gif
+        | ImageFormat::WebP
+        | ImageFormat::Bmp
+        | ImageFormat::Tiff => format.to_mime_type(),
         _ => return Err(unknown()),
     };
     let (width, height) = ImageReader::with_format(Cursor::new(data), format)
@@ -73,7 +81,8 @@ mod tests {
         assert_eq!(header, ImageHeader { mime_type: "image/png", width: 64, height: 32 });
         assert!(matches!(read_header(&png(65_535, 65_535)), Err(Error::LimitExceeded { .. })));
         assert!(matches!(read_header(&png(20_000, 20_000)), Err(Error::LimitExceeded { .. })));
-        for bad in [&b""[..], b"hello", b"\x89PNG\r\n\x1a\n", b"<svg xmlns='http://www.w3.org/2000/svg'/>", &png(0, 5)] {
+        for bad in [&b""[..], b"hello", b"\x89PNG\r\n\x1a\n", b"<svg xmlns='http://www.w3.org/2000/svg'/>", &png(0, 5)]
+        {
             assert!(matches!(read_header(bad), Err(Error::InvalidArgument { .. })), "{bad:?}");
         }
     }

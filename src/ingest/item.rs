@@ -56,7 +56,8 @@ impl NewItem {
         let mut parts = Vec::with_capacity(n_parts);
         let mut media = Vec::with_capacity(self.media.len());
         for (index, new) in (0..).zip(self.media) {
-            let write = check_media(new, schema.media_originals).map_err(|error| error.within(&format!("media[{index}]")))?;
+            let write =
+                check_media(new, schema.media_originals).map_err(|error| error.within(&format!("media[{index}]")))?;
             parts.push((PartRef::media(index), short_hash(&write.info.hash)));
             media.push(write);
         }
@@ -79,7 +80,15 @@ impl NewItem {
                 own_vectors.insert(part, vector);
             }
         }
-        Ok(CheckedItem { id, payload: self.payload, media, texts: self.texts, parts, own_vectors, if_version: self.if_version })
+        Ok(CheckedItem {
+            id,
+            payload: self.payload,
+            media,
+            texts: self.texts,
+            parts,
+            own_vectors,
+            if_version: self.if_version,
+        })
     }
 }
 
@@ -101,7 +110,10 @@ fn vector_dimension(schema: &CollectionSchema, field: &str) -> Result<usize> {
     let source = schema.fields.iter().find(|stored| stored.name == field).map(|stored| &stored.source);
     match source {
         Some(FieldSource::Vector { dimension, .. }) => Ok(*dimension as usize),
-        Some(_) => Err(Error::invalid("vectors", format!("field {field:?} is filled by its encoder; give texts or media instead"))),
+        Some(_) => Err(Error::invalid(
+            "vectors",
+            format!("field {field:?} is filled by its encoder; give texts or media instead"),
+        )),
         None => Err(Error::invalid("vectors", format!("collection {:?} has no field {field:?}", schema.name))),
     }
 }

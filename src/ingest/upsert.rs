@@ -50,9 +50,11 @@ pub async fn upsert(
     // Hashing and header checks are work for a blocking thread.
     let checked: Vec<Result<CheckedItem>> = {
         let schema = Arc::clone(&schema);
-        tokio::task::spawn_blocking(move || items.into_iter().map(|item| item.and_then(|item| item.check(&schema))).collect())
-            .await
-            .map_err(|error| Error::Internal(format!("checking items failed: {error}")))?
+        tokio::task::spawn_blocking(move || {
+            items.into_iter().map(|item| item.and_then(|item| item.check(&schema))).collect()
+        })
+        .await
+        .map_err(|error| Error::Internal(format!("checking items failed: {error}")))?
     };
 
     let stored = stored_vectors(backend, &schema, &checked).await?;
@@ -190,12 +192,18 @@ fn with_vectors(
                 own.clone()
             } else if let Some(known) = stored.get(&key) {
                 known.clone()
-            } else if let Some(new) = text_of(&item, part).and_then(|text| encoded.get(&generation.encoder)?.get(text)) {
+            } else if let Some(new) = text_of(&item, part).and_then(|text| encoded.get(&generation.encoder)?.get(text))
+            {
                 new.as_ref().clone()
             } else {
                 return Err(Error::Internal(format!("no vector was made for {part:?} in field {field}")));
             };
-            vectors.push(PartVector { field: field.to_owned(), generation: generation.number, part: part.clone(), vector });
+            vectors.push(PartVector {
+                field: field.to_owned(),
+                generation: generation.number,
+                part: part.clone(),
+                vector,
+            });
         }
     }
     Ok(ItemWrite {

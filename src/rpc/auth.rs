@@ -31,10 +31,14 @@ impl ApiKeys {
     /// # Errors
     /// [`Error::InvalidArgument`] with the line's number, or if the file cannot be read or holds no key.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|error| Error::invalid("api-key-file", format!("{}: {error}", path.display())))?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Error::invalid("api-key-file", format!("{}: {error}", path.display())))?;
         let keys = Self::parse(&text)?;
         if keys.0.is_empty() {
-            return Err(Error::invalid("api-key-file", format!("{} holds no key; write lines like `read KEY`", path.display())));
+            return Err(Error::invalid(
+                "api-key-file",
+                format!("{} holds no key; write lines like `read KEY`", path.display()),
+            ));
         }
         Ok(keys)
     }
@@ -45,14 +49,20 @@ impl ApiKeys {
     /// As [`ApiKeys::read`].
     pub fn parse(text: &str) -> Result<Self> {
         let mut keys = Vec::new();
-        for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#')) {
+        for (number, line) in
+            (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'))
+        {
             let problem = |message: String| Error::invalid("api-key-file", format!("line {number}: {message}"));
             let [scope, key] = line.split_whitespace().collect::<Vec<_>>()[..] else {
                 return Err(problem("expected two words, `SCOPE KEY`".to_owned()));
             };
-            let scope = Scope::parse(scope).ok_or_else(|| problem(format!("expected the scope read, write or admin, got {scope:?}")))?;
+            let scope = Scope::parse(scope)
+                .ok_or_else(|| problem(format!("expected the scope read, write or admin, got {scope:?}")))?;
             if key.len() < MIN_KEY_BYTES {
-                return Err(problem(format!("a key has at least {MIN_KEY_BYTES} characters, this one has {}", key.len())));
+                return Err(problem(format!(
+                    "a key has at least {MIN_KEY_BYTES} characters, this one has {}",
+                    key.len()
+                )));
             }
             keys.push((*blake3::hash(key.as_bytes()).as_bytes(), scope));
         }
@@ -74,7 +84,11 @@ impl ApiKeys {
             return Ok(());
         }
         let Some(key) = key_of(headers) else {
-            return Err(refusal(tonic::Code::Unauthenticated, "API_KEY_MISSING", "send the header `authorization: Bearer KEY`"));
+            return Err(refusal(
+                tonic::Code::Unauthenticated,
+                "API_KEY_MISSING",
+                "send the header `authorization: Bearer KEY`",
+            ));
         };
         let hash = blake3::hash(key);
         let mut granted = None;
@@ -86,7 +100,11 @@ impl ApiKeys {
             }
         }
         let Some(granted) = granted else {
-            return Err(refusal(tonic::Code::Unauthenticated, "API_KEY_UNKNOWN", "this API key is not one of the server's"));
+            return Err(refusal(
+                tonic::Code::Unauthenticated,
+                "API_KEY_UNKNOWN",
+                "this API key is not one of the server's",
+            ));
         };
         match scope_of(path) {
             Some(needed) if granted >= needed => Ok(()),
@@ -105,7 +123,11 @@ fn key_of(headers: &HeaderMap) -> Option<&[u8]> {
 }
 
 fn refusal(code: tonic::Code, reason: &str, message: &str) -> Status {
-    Status::with_error_details(code, message, ErrorDetails::with_error_info(reason, DOMAIN, [] as [(String, String); 0]))
+    Status::with_error_details(
+        code,
+        message,
+        ErrorDetails::with_error_info(reason, DOMAIN, [] as [(String, String); 0]),
+    )
 }
 
 #[cfg(test)]
@@ -114,7 +136,9 @@ mod tests {
 
     #[test]
     fn a_key_opens_what_its_scope_covers() {
-        let keys = ApiKeys::parse("# ours\nread reading-key-000000\nwrite writing-key-00000\n\nadmin admin-key-0000000\n").expect("keys");
+        let keys =
+            ApiKeys::parse("# ours\nread reading-key-000000\nwrite writing-key-00000\n\nadmin admin-key-0000000\n")
+                .expect("keys");
         let check = |key: Option<&str>, path: &str, expected: Option<tonic::Code>| {
             let mut headers = HeaderMap::new();
             if let Some(key) = key {
@@ -122,7 +146,8 @@ mod tests {
             }
             assert_eq!(keys.authorize(path, &headers).err().map(|status| status.code()), expected, "{key:?} {path}");
         };
-        let (search, upsert, drop) = ("/pictor.v1.Search/Search", "/pictor.v1.Items/Upsert", "/pictor.v1.Collections/DropCollection");
+        let (search, upsert, drop) =
+            ("/pictor.v1.Search/Search", "/pictor.v1.Items/Upsert", "/pictor.v1.Collections/DropCollection");
         check(None, search, Some(tonic::Code::Unauthenticated));
         check(Some("wrong-key-00000000"), search, Some(tonic::Code::Unauthenticated));
         check(Some("reading-key-000000"), search, None);

@@ -6,7 +6,8 @@ use tonic::{Request, Response, Status};
 
 use super::convert::collections::{collection_to_proto, field_from_proto, originals_from_proto};
 use super::status::answer;
-use crate::engine::{AliasChange, Engine, NewCollection};
+use crate::collection::AliasChange;
+use crate::engine::{CollectionSpec, Engine};
 use crate::types::{Error, Result};
 
 pub(super) struct CollectionsService(pub Engine);
@@ -18,11 +19,12 @@ impl Collections for CollectionsService {
         request: Request<v1::CreateCollectionRequest>,
     ) -> Result<Response<v1::CreateCollectionResponse>, Status> {
         let create = async {
-            let spec = request.into_inner().spec.ok_or_else(|| Error::invalid("spec", "a collection needs a description"))?;
+            let spec =
+                request.into_inner().spec.ok_or_else(|| Error::invalid("spec", "a collection needs a description"))?;
             let media_originals = originals_from_proto(spec.media_originals());
             let fields = spec.fields.into_iter().map(field_from_proto).collect::<Result<_>>()?;
-            let new = NewCollection { name: spec.name, fields, media_originals, default_field: spec.default_field };
-            self.0.create_collection(new).await
+            let spec = CollectionSpec { name: spec.name, fields, media_originals, default_field: spec.default_field };
+            self.0.create_collection(spec).await
         };
         answer(create.await, |info| v1::CreateCollectionResponse { collection: Some(collection_to_proto(info)) })
     }
@@ -55,14 +57,17 @@ impl Collections for CollectionsService {
         let add = async {
             let request = request.into_inner();
             let field = request.field.ok_or_else(|| Error::invalid("field", "a field needs a description"))?;
-            self.0.add_field(&request.collection, field_from_proto(field)?).await
+            self.0.add_field(request.collection, field_from_proto(field)?).await
         };
         answer(add.await, |info| v1::AddFieldResponse { collection: Some(collection_to_proto(info)) })
     }
 
-    async fn drop_field(&self, request: Request<v1::DropFieldRequest>) -> Result<Response<v1::DropFieldResponse>, Status> {
+    async fn drop_field(
+        &self,
+        request: Request<v1::DropFieldRequest>,
+    ) -> Result<Response<v1::DropFieldResponse>, Status> {
         let request = request.into_inner();
-        let info = self.0.drop_field(&request.collection, &request.field).await;
+        let info = self.0.drop_field(request.collection, request.field).await;
         answer(info, |info| v1::DropFieldResponse { collection: Some(collection_to_proto(info)) })
     }
 
@@ -78,7 +83,10 @@ impl Collections for CollectionsService {
         answer(self.0.update_aliases(changes).await, |()| v1::UpdateAliasesResponse {})
     }
 
-    async fn list_aliases(&self, _: Request<v1::ListAliasesRequest>) -> Result<Response<v1::ListAliasesResponse>, Status> {
+    async fn list_aliases(
+        &self,
+        _: Request<v1::ListAliasesRequest>,
+    ) -> Result<Response<v1::ListAliasesResponse>, Status> {
         Ok(Response::new(v1::ListAliasesResponse { aliases: self.0.aliases() }))
     }
 }

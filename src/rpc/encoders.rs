@@ -26,16 +26,19 @@ impl EncodersService {
         for input in request.inputs {
             outcomes.push(match input.content {
                 Some(Content::Text(text)) => TEXT_BYTES.check("text", text.len()).map(|()| texts.push(text)),
-                Some(Content::Image(_)) => {
-                    Err(Error::Unsupported(format!("encoding images with {} ({})", handle.info().name, handle.info().architecture)))
-                }
+                Some(Content::Image(_)) => Err(Error::Unsupported(format!(
+                    "encoding images with {} ({})",
+                    handle.info().name,
+                    handle.info().architecture
+                ))),
                 None => Err(Error::invalid("inputs", "an input is a text or an image")),
             });
         }
         let started = std::time::Instant::now();
         let mut embeddings = handle.encode_texts(texts, role, deadline).await?.into_iter();
         let result_of = |outcome: Result<()>| {
-            let embedding = outcome.and_then(|()| embeddings.next().ok_or_else(|| Error::Internal("an embedding is missing".to_owned())));
+            let embedding = outcome
+                .and_then(|()| embeddings.next().ok_or_else(|| Error::Internal("an embedding is missing".to_owned())));
             let outcome = match embedding {
                 Ok(embedding) => Outcome::Embedding(v1::Embedding {
                     values: embedding.vector.values.clone(),
@@ -48,19 +51,29 @@ impl EncodersService {
             v1::EmbedResult { outcome: Some(outcome) }
         };
         let results = outcomes.into_iter().map(result_of).collect();
-        Ok(v1::EmbedResponse { results, encoder: Some(info_to_proto(handle.info())), encode_us: micros(started.elapsed()) })
+        Ok(v1::EmbedResponse {
+            results,
+            encoder: Some(info_to_proto(handle.info())),
+            encode_us: micros(started.elapsed()),
+        })
     }
 }
 
 #[tonic::async_trait]
 impl Encoders for EncodersService {
-    async fn list_encoders(&self, _: Request<v1::ListEncodersRequest>) -> Result<Response<v1::ListEncodersResponse>, Status> {
+    async fn list_encoders(
+        &self,
+        _: Request<v1::ListEncodersRequest>,
+    ) -> Result<Response<v1::ListEncodersResponse>, Status> {
         answer(self.0.list_encoders().await, |encoders| v1::ListEncodersResponse {
             encoders: encoders.into_iter().map(encoder_to_proto).collect(),
         })
     }
 
-    async fn get_encoder(&self, request: Request<v1::GetEncoderRequest>) -> Result<Response<v1::GetEncoderResponse>, Status> {
+    async fn get_encoder(
+        &self,
+        request: Request<v1::GetEncoderRequest>,
+    ) -> Result<Response<v1::GetEncoderResponse>, Status> {
         let handle = self.0.encoders().get(&request.into_inner().encoder).await;
         answer(handle, |handle| v1::GetEncoderResponse { encoder: Some(info_to_proto(handle.info())) })
     }

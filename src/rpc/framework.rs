@@ -76,7 +76,11 @@ where
         Box::pin(async move {
             let started = Instant::now();
             // Unknown paths share one label: a caller must not be able to make metrics grow.
-            let method = if scope_of(request.uri().path()).is_some() { request.uri().path().to_owned() } else { "unknown".to_owned() };
+            let method = if scope_of(request.uri().path()).is_some() {
+                request.uri().path().to_owned()
+            } else {
+                "unknown".to_owned()
+            };
             let response = match keys.authorize(request.uri().path(), request.headers()) {
                 Err(refusal) => refusal.into_http(),
                 Ok(()) => {
@@ -144,7 +148,8 @@ pub(super) fn explain_decode_failure(status: Status) -> Status {
     }
     if status.code() == Code::OutOfRange {
         // tonic names the size that it found.
-        let found = status.message().split_whitespace().find_map(|word| word.parse().ok()).unwrap_or(MESSAGE_BYTES.cap + 1);
+        let found =
+            status.message().split_whitespace().find_map(|word| word.parse().ok()).unwrap_or(MESSAGE_BYTES.cap + 1);
         let what = "the message".to_owned();
         return to_status(&Error::LimitExceeded { what, name: MESSAGE_BYTES.name, cap: MESSAGE_BYTES.cap, found });
     }
@@ -158,7 +163,8 @@ mod tests {
     #[test]
     fn a_deadline_is_read_from_its_header() {
         let check = |value: &str, expected: Option<Duration>| {
-            let headers = HeaderMap::from_iter([("grpc-timeout".parse().expect("a name"), value.parse().expect("a value"))]);
+            let headers =
+                HeaderMap::from_iter([("grpc-timeout".parse().expect("a name"), value.parse().expect("a value"))]);
             assert_eq!(timeout_of(&headers), expected, "{value}");
         };
         check("1S", Some(Duration::from_millis(999)));

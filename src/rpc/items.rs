@@ -80,7 +80,8 @@ impl Items for ItemsService {
             match request.target {
                 Some(Target::Ids(list)) => self.0.delete(&request.collection, &list.ids, durability).await,
                 Some(Target::Filter(filter)) => {
-                    let filter = filter_from_proto(Some(filter))?.ok_or_else(|| Error::invalid("filter", "expected a condition"))?;
+                    let filter = filter_from_proto(Some(filter))?
+                        .ok_or_else(|| Error::invalid("filter", "expected a condition"))?;
                     self.0.delete_by_filter(&request.collection, filter, durability, deadline).await
                 }
                 None => Err(Error::invalid("target", "name the items to delete by ids or by filter")),
@@ -89,7 +90,10 @@ impl Items for ItemsService {
         answer(delete.await, |deleted| v1::DeleteResponse { deleted: deleted.items, version: deleted.version })
     }
 
-    async fn set_payload(&self, request: Request<v1::SetPayloadRequest>) -> Result<Response<v1::SetPayloadResponse>, Status> {
+    async fn set_payload(
+        &self,
+        request: Request<v1::SetPayloadRequest>,
+    ) -> Result<Response<v1::SetPayloadResponse>, Status> {
         let request = request.into_inner();
         let ids = request.ids.clone();
         let set = async {
@@ -97,9 +101,13 @@ impl Items for ItemsService {
             let mode = request.mode();
             let payload = payload_from_proto(request.payload)?;
             let change = match mode {
-                v1::PayloadMode::Unspecified | v1::PayloadMode::Merge => PayloadChange::Merge { set: payload, remove: request.remove },
+                v1::PayloadMode::Unspecified | v1::PayloadMode::Merge => {
+                    PayloadChange::Merge { set: payload, remove: request.remove }
+                }
                 v1::PayloadMode::Replace if request.remove.is_empty() => PayloadChange::Replace(payload),
-                v1::PayloadMode::Replace => return Err(Error::invalid("remove", "keys are removed only in mode MERGE")),
+                v1::PayloadMode::Replace => {
+                    return Err(Error::invalid("remove", "keys are removed only in mode MERGE"));
+                }
             };
             self.0.set_payload(&request.collection, &request.ids, change, request.if_version, durability).await
         };

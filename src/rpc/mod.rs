@@ -21,13 +21,8 @@ use crate::engine::Engine;
 use crate::types::limits::MESSAGE_BYTES;
 
 /// The names of the services that are served, for health and for the table of scopes.
-pub const SERVICES: [&str; 5] = [
-    "pictor.v1.Collections",
-    "pictor.v1.Items",
-    "pictor.v1.Search",
-    "pictor.v1.Encoders",
-    "pictor.v1.Admin",
-];
+pub const SERVICES: [&str; 5] =
+    ["pictor.v1.Collections", "pictor.v1.Items", "pictor.v1.Search", "pictor.v1.Encoders", "pictor.v1.Admin"];
 
 /// Every service of ours over one engine.
 pub fn routes(engine: &Engine) -> Routes {

@@ -36,7 +36,10 @@ impl Search for SearchService {
         answer(self.run(request.into_inner(), deadline).await, |response| response)
     }
 
-    async fn search_batch(&self, request: Request<v1::SearchBatchRequest>) -> Result<Response<v1::SearchBatchResponse>, Status> {
+    async fn search_batch(
+        &self,
+        request: Request<v1::SearchBatchRequest>,
+    ) -> Result<Response<v1::SearchBatchResponse>, Status> {
         let deadline = deadline_of(&request);
         let requests = request.into_inner().requests;
         let run = async {

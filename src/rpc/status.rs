@@ -71,6 +71,9 @@ pub(super) fn to_item_error(error: &Error) -> v1::ItemError {
 }
 
 /// Answers a call with the engine's result.
-pub(super) fn answer<T, R>(result: crate::Result<T>, convert: impl FnOnce(T) -> R) -> Result<tonic::Response<R>, Status> {
+pub(super) fn answer<T, R>(
+    result: crate::Result<T>,
+    convert: impl FnOnce(T) -> R,
+) -> Result<tonic::Response<R>, Status> {
     result.map(|value| tonic::Response::new(convert(value))).map_err(|error| to_status(&error))
 }

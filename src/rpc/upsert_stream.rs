@@ -37,6 +37,7 @@ pub(super) fn upsert_stream(
 }
 
 fn refusal(error: &Error) -> v1::BatchRefusal {
-    let retry_after_ms = error.retry_after().map_or(0, |delay| u32::try_from(delay.as_millis()).unwrap_or(u32::MAX).max(1));
+    let retry_after_ms =
+        error.retry_after().map_or(0, |delay| u32::try_from(delay.as_millis()).unwrap_or(u32::MAX).max(1));
     v1::BatchRefusal { error: Some(to_item_error(error)), retry_after_ms }
 }

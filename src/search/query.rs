@@ -47,7 +47,10 @@ impl Query {
     /// [`Error::InvalidArgument`], [`Error::LimitExceeded`].
     pub fn check(&self) -> Result<()> {
         if self.parts.is_empty() {
-            return Err(Error::invalid("parts", "a query needs at least one part: a text, an image, an item or a vector"));
+            return Err(Error::invalid(
+                "parts",
+                "a query needs at least one part: a text, an image, an item or a vector",
+            ));
         }
         QUERY_PARTS.check("parts", self.parts.len())?;
         for (position, part) in self.parts.iter().enumerate() {
@@ -61,7 +64,10 @@ impl Query {
         }
         SEARCH_WINDOW.check("limit + offset", self.limit.saturating_add(self.offset))?;
         if self.select.media_data {
-            return Err(Error::invalid("select.media_data", "a search does not carry media bytes; read them with Items.Get"));
+            return Err(Error::invalid(
+                "select.media_data",
+                "a search does not carry media bytes; read them with Items.Get",
+            ));
         }
         if self.min_score.is_some_and(|score| !score.is_finite()) {
             return Err(Error::invalid("min_score", "expected a finite number"));

@@ -69,7 +69,9 @@ pub async fn search(
                 fingerprint = Some(generation.fingerprint.clone());
                 vector
             }
-            QueryContent::Image(_) => return Err(cannot_answer(field, "an image", "a field filled by an image encoder")),
+            QueryContent::Image(_) => {
+                return Err(cannot_answer(field, "an image", "a field filled by an image encoder"));
+            }
             QueryContent::Item(id) => {
                 let id = ItemId::new(id).map_err(|error| error.within(&format!("parts[{position}]")))?;
                 let vector = stored_vector(backend, field, &generation, &id).await?;
@@ -78,9 +80,11 @@ pub async fn search(
                 }
                 vector
             }
-            QueryContent::Vector(values) => UnitVector::of_dimension(values.clone(), generation.dimension as usize)
-                .map_err(|error| error.within(&format!("parts[{position}]")))?
-                .values,
+            QueryContent::Vector(values) => {
+                UnitVector::of_dimension(values.clone(), generation.dimension as usize)
+                    .map_err(|error| error.within(&format!("parts[{position}]")))?
+                    .values
+            }
         };
         parts.push(WeightedVector { vector, weight: part.weight });
     }
@@ -92,7 +96,8 @@ pub async fn search(
 
     let vector_query = VectorQuery { vector, limit: query.limit + query.offset, min_score: query.min_score, exclude };
     let params = SearchParams { exact: query.exact, select: query.select };
-    let mut reply = backend.search_batch(&field.name, generation.number, vec![vector_query], query.filter, params).await?;
+    let mut reply =
+        backend.search_batch(&field.name, generation.number, vec![vector_query], query.filter, params).await?;
     let hits = reply.hits.pop().unwrap_or_default().into_iter().skip(query.offset).collect();
     timings.search = reply.search_time;
     timings.fetch = reply.fetch_time;
@@ -110,7 +115,11 @@ pub async fn search(
 }
 
 /// A single positive part needs no composing, whatever the composer.
-fn compose_parts(composer: &dyn compose::Composer, given: &[QueryPart], mut parts: Vec<WeightedVector>) -> Result<Vec<f32>> {
+fn compose_parts(
+    composer: &dyn compose::Composer,
+    given: &[QueryPart],
+    mut parts: Vec<WeightedVector>,
+) -> Result<Vec<f32>> {
     match given {
         [only] if only.weight > 0.0 => Ok(parts.swap_remove(0).vector),
         _ => composer.compose(&parts),

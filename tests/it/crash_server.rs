@@ -34,7 +34,14 @@ fn item(id: &str, number: i64) -> v1::Item {
 }
 
 /// Writes until the connection breaks. Each writer has ids of its own, so it knows what each must be.
-async fn write(client: Client, writer: usize, seed: u64, book: Arc<Mutex<Book>>, acks: Arc<AtomicU64>, in_flight: Arc<AtomicUsize>) {
+async fn write(
+    client: Client,
+    writer: usize,
+    seed: u64,
+    book: Arc<Mutex<Book>>,
+    acks: Arc<AtomicU64>,
+    in_flight: Arc<AtomicUsize>,
+) {
     let mut random = seed ^ ((writer as u64 + 1) << 32);
     for number in 0_i64.. {
         // xorshift64
@@ -52,7 +59,11 @@ async fn write(client: Client, writer: usize, seed: u64, book: Arc<Mutex<Book>>,
             let request = v1::DeleteRequest { collection: "crash".to_owned(), target: Some(ids), durability: 0 };
             items.delete(request).await.ok().map(|_| None)
         } else {
-            let request = v1::UpsertRequest { collection: "crash".to_owned(), items: vec![item(&id, number)], ..Default::default() };
+            let request = v1::UpsertRequest {
+                collection: "crash".to_owned(),
+                items: vec![item(&id, number)],
+                ..Default::default()
+            };
             items.upsert(request).await.ok().map(|response| {
                 let result = &response.get_ref().results[0];
                 assert!(result.error.is_none(), "{result:?}");
@@ -131,7 +142,14 @@ async fn kill_9_of_the_server_loses_nothing_acknowledged() {
         let mut writers = Vec::new();
         for writer in 0..WRITERS {
             let client = server.client().await;
-            writers.push(tokio::spawn(write(client, writer, seed, Arc::clone(&book), Arc::clone(&acks), Arc::clone(&in_flight))));
+            writers.push(tokio::spawn(write(
+                client,
+                writer,
+                seed,
+                Arc::clone(&book),
+                Arc::clone(&acks),
+                Arc::clone(&in_flight),
+            )));
         }
         while acks.load(Ordering::SeqCst) < 100 + seed % 97 {
             tokio::time::sleep(Duration::from_micros(300)).await;
@@ -153,7 +171,10 @@ async fn kill_9_of_the_server_loses_nothing_acknowledged() {
         }
     }
     println!("{cycles} kills, {kills_in_flight} with writes in flight");
-    assert!(kills_in_flight * 10 >= cycles * 3, "only {kills_in_flight} of {cycles} kills came while writes were in flight");
+    assert!(
+        kills_in_flight * 10 >= cycles * 3,
+        "only {kills_in_flight} of {cycles} kills came while writes were in flight"
+    );
 }
 
 #[test]

@@ -54,11 +54,23 @@ async fn a_wrong_search_is_refused_by_name() {
     };
     let table: Vec<(&str, v1::SearchRequest, Code, &str, &str)> = vec![
         ("NaN", search(vec![vector_part(&[f32::NAN, 0.0, 0.0])]), invalid, "INVALID_ARGUMENT", "must be finite"),
-        ("infinite", search(vec![vector_part(&[f32::INFINITY, 0.0, 0.0])]), invalid, "INVALID_ARGUMENT", "must be finite"),
+        (
+            "infinite",
+            search(vec![vector_part(&[f32::INFINITY, 0.0, 0.0])]),
+            invalid,
+            "INVALID_ARGUMENT",
+            "must be finite",
+        ),
         ("dimension", search(vec![vector_part(&[1.0, 0.0])]), invalid, "INVALID_ARGUMENT", "expected 3 numbers, got 2"),
         ("zero", search(vec![vector_part(&[0.0, 0.0, 0.0])]), invalid, "INVALID_ARGUMENT", "zero vector"),
         ("k = 0", with(|r| r.limit = 0), invalid, "INVALID_ARGUMENT", "expected at least 1, got 0"),
-        ("k = 10^9", with(|r| r.limit = 1_000_000_000), invalid, "LIMIT_EXCEEDED", "1000000000 is over the cap SEARCH_WINDOW = 10000"),
+        (
+            "k = 10^9",
+            with(|r| r.limit = 1_000_000_000),
+            invalid,
+            "LIMIT_EXCEEDED",
+            "1000000000 is over the cap SEARCH_WINDOW = 10000",
+        ),
         ("offset", with(|r| r.offset = u32::MAX), invalid, "LIMIT_EXCEEDED", "SEARCH_WINDOW"),
         ("no parts", search(vec![]), invalid, "INVALID_ARGUMENT", "at least one part"),
         ("empty part", search(vec![v1::QueryPart::default()]), invalid, "INVALID_ARGUMENT", "a part is a text"),
@@ -66,7 +78,10 @@ async fn a_wrong_search_is_refused_by_name() {
         ("weight", with(|r| r.parts[0].weight = Some(f32::NAN)), invalid, "INVALID_ARGUMENT", "a weight is finite"),
         (
             "cancelling",
-            search(vec![vector_part(&[1.0, 0.0, 0.0]), v1::QueryPart { weight: Some(-1.0), ..vector_part(&[1.0, 0.0, 0.0]) }]),
+            search(vec![
+                vector_part(&[1.0, 0.0, 0.0]),
+                v1::QueryPart { weight: Some(-1.0), ..vector_part(&[1.0, 0.0, 0.0]) },
+            ]),
             invalid,
             "INVALID_ARGUMENT",
             "cancel each other out",
@@ -74,11 +89,35 @@ async fn a_wrong_search_is_refused_by_name() {
         ("composer", with(|r| r.composer = "magic".to_owned()), invalid, "INVALID_ARGUMENT", "there are sum"),
         ("min_score", with(|r| r.min_score = Some(f32::NAN)), invalid, "INVALID_ARGUMENT", "finite"),
         ("bad filter", with(|r| r.filter = expression("a = ")), invalid, "INVALID_ARGUMENT", "at byte 4"),
-        ("empty filter", with(|r| r.filter = Some(v1::Filter::default())), invalid, "INVALID_ARGUMENT", "without a condition"),
-        ("media bytes", with(|r| r.select = Some(v1::ItemSelection { media_data: true, ..Default::default() })), invalid, "INVALID_ARGUMENT", "Items.Get"),
-        ("collection", with(|r| r.collection = "nobody".to_owned()), Code::NotFound, "NOT_FOUND", "there is no collection \"nobody\""),
+        (
+            "empty filter",
+            with(|r| r.filter = Some(v1::Filter::default())),
+            invalid,
+            "INVALID_ARGUMENT",
+            "without a condition",
+        ),
+        (
+            "media bytes",
+            with(|r| r.select = Some(v1::ItemSelection { media_data: true, ..Default::default() })),
+            invalid,
+            "INVALID_ARGUMENT",
+            "Items.Get",
+        ),
+        (
+            "collection",
+            with(|r| r.collection = "nobody".to_owned()),
+            Code::NotFound,
+            "NOT_FOUND",
+            "there is no collection \"nobody\"",
+        ),
         ("field", with(|r| r.field = "nothing".to_owned()), Code::NotFound, "NOT_FOUND", "nothing"),
-        ("item", search(vec![part(v1::query_part::Content::ItemId("ghost".to_owned()))]), Code::NotFound, "NOT_FOUND", "ghost"),
+        (
+            "item",
+            search(vec![part(v1::query_part::Content::ItemId("ghost".to_owned()))]),
+            Code::NotFound,
+            "NOT_FOUND",
+            "ghost",
+        ),
         (
             "text on vectors",
             search(vec![part(v1::query_part::Content::Text("words".to_owned()))]),
@@ -117,19 +156,33 @@ async fn a_wrong_write_is_refused_item_by_item() {
         (vector_item("", &[1.0, 0.0, 0.0]), Code::InvalidArgument, "an id must not be empty"),
         (vector_item("a\0b", &[1.0, 0.0, 0.0]), Code::InvalidArgument, "NUL"),
         (vector_item(&"x".repeat(513), &[1.0, 0.0, 0.0]), Code::InvalidArgument, "ID_BYTES"),
-        (v1::Item { if_version: Some(7), ..vector_item("ghost", &[1.0, 0.0, 0.0]) }, Code::Aborted, "not at the expected 7"),
         (
-            v1::Item { media: vec![v1::Media { data: "no picture".into(), name: String::new() }], ..vector_item("media", &[1.0, 0.0, 0.0]) },
+            v1::Item { if_version: Some(7), ..vector_item("ghost", &[1.0, 0.0, 0.0]) },
+            Code::Aborted,
+            "not at the expected 7",
+        ),
+        (
+            v1::Item {
+                media: vec![v1::Media { data: "no picture".into(), name: String::new() }],
+                ..vector_item("media", &[1.0, 0.0, 0.0])
+            },
             Code::InvalidArgument,
             "expected a PNG, JPEG, GIF, WebP, BMP or TIFF file",
         ),
         (
-            v1::Item { payload: [("p".to_owned(), v1::Value::default())].into(), ..vector_item("payload", &[1.0, 0.0, 0.0]) },
+            v1::Item {
+                payload: [("p".to_owned(), v1::Value::default())].into(),
+                ..vector_item("payload", &[1.0, 0.0, 0.0])
+            },
             Code::InvalidArgument,
             "payload.p",
         ),
     ];
-    let items: Vec<_> = [good.clone()].into_iter().chain(bad.iter().map(|(item, ..)| item.clone())).chain([vector_item("also", &[0.0, 1.0, 0.0])]).collect();
+    let items: Vec<_> = [good.clone()]
+        .into_iter()
+        .chain(bad.iter().map(|(item, ..)| item.clone()))
+        .chain([vector_item("also", &[0.0, 1.0, 0.0])])
+        .collect();
     let n_items = items.len();
     let request = v1::UpsertRequest { collection: "vectors".to_owned(), items, ..Default::default() };
     let results = client.items.clone().upsert(request).await.expect("per-item answers").into_inner().results;
@@ -212,7 +265,11 @@ async fn a_key_opens_what_its_scope_covers() {
     let create = || collection_of_vectors("vectors", 3);
     let admin = server.client_with_key(Some("admin-key-0000000")).await;
     admin.collections.clone().create_collection(create()).await.expect("an admin creates");
-    let upsert = || v1::UpsertRequest { collection: "vectors".to_owned(), items: vec![vector_item("a", &[1.0, 0.0, 0.0])], ..Default::default() };
+    let upsert = || v1::UpsertRequest {
+        collection: "vectors".to_owned(),
+        items: vec![vector_item("a", &[1.0, 0.0, 0.0])],
+        ..Default::default()
+    };
     for (what, key, code, reason) in [
         ("missing", None, Code::Unauthenticated, "API_KEY_MISSING"),
         ("wrong", Some("writing-key-00001"), Code::Unauthenticated, "API_KEY_UNKNOWN"),
@@ -227,7 +284,8 @@ async fn a_key_opens_what_its_scope_covers() {
     let status = writer.collections.clone().drop_collection(drop).await.expect_err("a refusal");
     check("writer drops", &status, Code::PermissionDenied, "SCOPE_TOO_SMALL", "admin");
     let reader = server.client_with_key(Some("reading-key-000000")).await;
-    let found = reader.search.clone().search(search(vec![vector_part(&[1.0, 0.0, 0.0])])).await.expect("a reader reads");
+    let found =
+        reader.search.clone().search(search(vec![vector_part(&[1.0, 0.0, 0.0])])).await.expect("a reader reads");
     assert_eq!(found.into_inner().hits.len(), 1);
     server.shut_down().await;
 }
@@ -275,8 +333,11 @@ async fn a_text_too_many_carries_when_to_retry() {
     let embed = |caller: usize| {
         let mut encoders = client.encoders.clone();
         async move {
-            let input = v1::EmbedInput { content: Some(v1::embed_input::Content::Text(format!("{caller} {}", "long text ".repeat(200)))) };
-            let request = v1::EmbedRequest { encoder: crate::support::ENCODER.to_owned(), inputs: vec![input; 2], role: 0 };
+            let input = v1::EmbedInput {
+                content: Some(v1::embed_input::Content::Text(format!("{caller} {}", "long text ".repeat(200)))),
+            };
+            let request =
+                v1::EmbedRequest { encoder: crate::support::ENCODER.to_owned(), inputs: vec![input; 2], role: 0 };
             encoders.embed(Request::new(request)).await
         }
     };

@@ -6,7 +6,9 @@ use pictor_proto::v1::query_part::Content;
 use pictor_proto::v1::upsert_stream_response::Outcome;
 use tonic::Code;
 
-use crate::support::{ChildServer, ENCODER, TestServer, collection_of_texts, collection_of_vectors, text_item, vector_item};
+use crate::support::{
+    ChildServer, ENCODER, TestServer, collection_of_texts, collection_of_vectors, text_item, vector_item,
+};
 
 async fn upsert(client: &Client, collection: &str, items: Vec<v1::Item>) -> Vec<v1::UpsertResult> {
     let request = v1::UpsertRequest { collection: collection.to_owned(), items, ..Default::default() };
@@ -53,7 +55,11 @@ async fn what_is_written_is_found_by_meaning() {
 
     assert_eq!(found(&client, query(Content::Text("space travel".to_owned()), 1)).await, ["rocket"]);
     assert_eq!(found(&client, query(Content::Text("dinner recipe".to_owned()), 1)).await, ["soup"]);
-    assert_eq!(found(&client, query(Content::ItemId("cat".to_owned()), 1)).await, ["dog"], "more like this, without itself");
+    assert_eq!(
+        found(&client, query(Content::ItemId("cat".to_owned()), 1)).await,
+        ["dog"],
+        "more like this, without itself"
+    );
     let mut filtered = query(Content::Text("space travel".to_owned()), 4);
     filtered.filter = Some(v1::Filter { node: Some(v1::filter::Node::Expression("n >= 3".to_owned())) });
     let mut ids = found(&client, filtered).await;
@@ -78,8 +84,12 @@ async fn what_is_written_is_found_by_meaning() {
         requests: vec![query(Content::Text("space travel".to_owned()), 1), query(Content::Text("x".to_owned()), 0)],
     };
     let outcomes = client.search.clone().search_batch(batch).await.expect("answers").into_inner().outcomes;
-    assert!(matches!(&outcomes[0].outcome, Some(v1::search_outcome::Outcome::Response(response)) if response.hits[0].id == "rocket"));
-    assert!(matches!(&outcomes[1].outcome, Some(v1::search_outcome::Outcome::Error(error)) if error.code == Code::InvalidArgument as i32));
+    assert!(
+        matches!(&outcomes[0].outcome, Some(v1::search_outcome::Outcome::Response(response)) if response.hits[0].id == "rocket")
+    );
+    assert!(
+        matches!(&outcomes[1].outcome, Some(v1::search_outcome::Outcome::Error(error)) if error.code == Code::InvalidArgument as i32)
+    );
     server.shut_down().await;
 }
 
@@ -160,7 +170,8 @@ async fn a_stream_acknowledges_every_batch() {
         }),
     };
     let batches = vec![batch(7, "vectors"), batch(8, "nobody"), batch(9, "vectors")];
-    let mut answers = client.items.clone().upsert_stream(futures::stream::iter(batches)).await.expect("a stream").into_inner();
+    let mut answers =
+        client.items.clone().upsert_stream(futures::stream::iter(batches)).await.expect("a stream").into_inner();
     let mut seen = Vec::new();
     while let Some(answer) = answers.message().await.expect("an answer") {
         seen.push((answer.batch, matches!(answer.outcome, Some(Outcome::Upserted(_)))));
@@ -213,7 +224,8 @@ async fn aliases_and_fields_can_be_changed() {
         client.collections.clone().create_collection(collection_of_vectors(name, 2)).await.expect("created");
         upsert(&client, name, vec![vector_item(name, &[1.0, 0.0])]).await;
     }
-    let point = |alias: &str, collection: &str| v1::AliasChange { alias: alias.to_owned(), collection: collection.to_owned() };
+    let point =
+        |alias: &str, collection: &str| v1::AliasChange { alias: alias.to_owned(), collection: collection.to_owned() };
     let change = |changes| v1::UpdateAliasesRequest { changes };
     let mut collections = client.collections.clone();
     collections.update_aliases(change(vec![point("live", "first")])).await.expect("set");
@@ -290,7 +302,9 @@ async fn operators_can_look_inside() {
     let stats = client.admin.clone().get_stats(v1::GetStatsRequest {}).await.expect("stats").into_inner();
     assert_eq!((stats.collections[0].items, stats.collections[0].vectors), (4, 4));
 
-    let mut health = tonic_health::pb::health_client::HealthClient::connect(format!("http://{}", server.grpc)).await.expect("connected");
+    let mut health = tonic_health::pb::health_client::HealthClient::connect(format!("http://{}", server.grpc))
+        .await
+        .expect("connected");
     for service in ["", "pictor.v1.Search", "pictor.v1.Admin"] {
         let request = tonic_health::pb::HealthCheckRequest { service: service.to_owned() };
         let mut status = health.check(request.clone()).await.expect("a status").into_inner().status();
@@ -303,14 +317,25 @@ async fn operators_can_look_inside() {
         }
         assert_eq!(status, tonic_health::pb::health_check_response::ServingStatus::Serving, "{service:?}");
     }
-    let mut reflection = tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient::connect(format!("http://{}", server.grpc))
-        .await
-        .expect("connected");
+    let mut reflection = tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient::connect(format!(
+        "http://{}",
+        server.grpc
+    ))
+    .await
+    .expect("connected");
     let list = tonic_reflection::pb::v1::ServerReflectionRequest {
-        message_request: Some(tonic_reflection::pb::v1::server_reflection_request::MessageRequest::ListServices(String::new())),
+        message_request: Some(tonic_reflection::pb::v1::server_reflection_request::MessageRequest::ListServices(
+            String::new(),
+        )),
         ..Default::default()
     };
-    let answer = reflection.server_reflection_info(futures::stream::iter([list])).await.expect("a stream").into_inner().message().await;
+    let answer = reflection
+        .server_reflection_info(futures::stream::iter([list]))
+        .await
+        .expect("a stream")
+        .into_inner()
+        .message()
+        .await;
     let answer = format!("{answer:?}");
     assert!(pictor::rpc::SERVICES.iter().all(|service| answer.contains(service)), "{answer}");
     server.shut_down().await;
@@ -352,7 +377,12 @@ async fn a_second_server_on_the_same_data_says_so() {
     let _server = ChildServer::start(folder.path()).await;
     let second = std::process::Command::new(env!("CARGO_BIN_EXE_pictor-server"))
         .arg("serve")
-        .args(["--data-dir".as_ref(), folder.path().as_os_str(), "--models-dir".as_ref(), crate::support::models_dir().as_os_str()])
+        .args([
+            "--data-dir".as_ref(),
+            folder.path().as_os_str(),
+            "--models-dir".as_ref(),
+            crate::support::models_dir().as_os_str(),
+        ])
         .args(["--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0"])
         .output()
         .expect("it runs");

@@ -63,8 +63,22 @@ fn foreign_crates_stay_where_they_belong() {
 
 /// A folder may use only what stands before it.
 const ORDER: [&str; 16] = [
-    "types", "image", "text", "distance", "index", "store", "collection", "model", "encode", "compose", "search", "ingest",
-    "metrics", "engine", "rpc", "http",
+    "types",
+    "image",
+    "text",
+    "distance",
+    "index",
+    "store",
+    "collection",
+    "model",
+    "encode",
+    "compose",
+    "search",
+    "ingest",
+    "metrics",
+    "engine",
+    "rpc",
+    "http",
 ];
 
 #[test]
@@ -88,7 +102,10 @@ fn every_source_file_says_what_it_is() {
         for path in files(folder, "rs") {
             let (name, text) = (relative(&path), read(&path));
             assert!(text.starts_with("//!") || name.ends_with("tests.rs"), "{name} has no opening doc comment");
-            assert!(text.lines().count() <= 600, "{name} has more than 600 lines; two names would serve a reader better");
+            assert!(
+                text.lines().count() <= 600,
+                "{name} has more than 600 lines; two names would serve a reader better"
+            );
         }
     }
 }
@@ -99,19 +116,35 @@ fn integration_tests_are_not_forgotten() {
     for path in files("tests/it", "rs") {
         let stem = path.file_stem().and_then(|stem| stem.to_str()).expect("a name").to_owned();
         let is_top = path.parent().is_some_and(|parent| parent.ends_with("it"));
-        assert!(!is_top || stem == "main" || main.contains(&format!("mod {stem};")), "tests/it/main.rs does not name {stem}");
+        assert!(
+            !is_top || stem == "main" || main.contains(&format!("mod {stem};")),
+            "tests/it/main.rs does not name {stem}"
+        );
     }
 }
 
 #[test]
 fn no_file_names_a_registry_or_leaves_work_undone() {
     // Assembled here so that this file does not find itself.
-    let hosts = ["pypi.".to_owned() + "org", "pythonhosted.".to_owned() + "org", "registry.npmjs".to_owned(), "crates.".to_owned() + "io/"];
-    let marks = ["TO".to_owned() + "DO", "FIX".to_owned() + "ME", "to".to_owned() + "do!(", "unimpl".to_owned() + "emented!("];
+    let hosts = [
+        "pypi.".to_owned() + "org",
+        "pythonhosted.".to_owned() + "org",
+        "registry.npmjs".to_owned(),
+        "crates.".to_owned() + "io/",
+    ];
+    let marks =
+        ["TO".to_owned() + "DO", "FIX".to_owned() + "ME", "to".to_owned() + "do!(", "unimpl".to_owned() + "emented!("];
     let mut paths = Vec::new();
-    for (folder, ending) in
-        [("src", "rs"), ("proto", "rs"), ("index-tools", "rs"), ("tests", "rs"), ("tests", "py"), ("scripts", "sh"), ("scripts", "py"), ("docs", "md")]
-    {
+    for (folder, ending) in [
+        ("src", "rs"),
+        ("proto", "rs"),
+        ("index-tools", "rs"),
+        ("tests", "rs"),
+        ("tests", "py"),
+        ("scripts", "sh"),
+        ("scripts", "py"),
+        ("docs", "md"),
+    ] {
         paths.extend(files(folder, ending));
     }
     for path in paths {

@@ -4,8 +4,9 @@ use pictor_proto::v1;
 use pictor_proto::v1::field_spec::Source;
 
 use super::values::timestamp_to_proto;
+use crate::collection::CollectionInfo;
+use crate::collection::backend::{BackendStats, CollectionBackend as _};
 use crate::collection::schema::{Field, FieldSource, FieldSpec, GenerationState, MediaOriginals};
-use crate::engine::CollectionInfo;
 use crate::types::{Error, Result};
 
 pub(in crate::rpc) fn field_from_proto(field: v1::FieldSpec) -> Result<FieldSpec> {
@@ -13,7 +14,12 @@ pub(in crate::rpc) fn field_from_proto(field: v1::FieldSpec) -> Result<FieldSpec
         Some(Source::Media(media)) => FieldSource::Media { encoder: media.encoder },
         Some(Source::Text(text)) => FieldSource::Text { encoder: text.encoder, names: text.names },
         Some(Source::Vector(vector)) => FieldSource::Vector { dimension: vector.dimension, space: vector.space },
-        None => return Err(Error::invalid("field.source", format!("field {:?} needs a source: media, text or vector", field.name))),
+        None => {
+            return Err(Error::invalid(
+                "field.source",
+                format!("field {:?} needs a source: media, text or vector", field.name),
+            ));
+        }
     };
     Ok(FieldSpec { name: field.name, source })
 }
@@ -35,31 +41,31 @@ fn originals_to_proto(originals: MediaOriginals) -> v1::MediaOriginals {
 }
 
 pub(in crate::rpc) fn collection_to_proto(info: CollectionInfo) -> v1::Collection {
-    let Some(schema) = info.schema else {
-        return v1::Collection {
-            name: info.name,
-            state: v1::CollectionState::Broken as i32,
-            problem: info.problem.unwrap_or_default(),
-            aliases: info.aliases,
-            ..Default::default()
-        };
+    let (stats, state, problem) = match &info.backend {
+        Ok(backend) => (backend.stats(), v1::CollectionState::Ready, String::new()),
+        Err(error) => (BackendStats::default(), v1::CollectionState::Broken, error.to_string()),
     };
+    let described = v1::Collection {
+        name: info.name,
+        aliases: info.aliases,
+        items: stats.items,
+        version: stats.version,
+        state: state as i32,
+        problem,
+        ..Default::default()
+    };
+    let Some(schema) = info.schema else { return described };
     v1::Collection {
-        name: schema.name.clone(),
         uid: schema.uid.clone(),
-        fields: schema.fields.iter().map(|field| field_to_proto(field, &info.stats)).collect(),
+        fields: schema.fields.iter().map(|field| field_to_proto(field, &stats)).collect(),
         media_originals: originals_to_proto(schema.media_originals) as i32,
         default_field: schema.default_field.clone(),
-        items: info.stats.items,
-        version: info.stats.version,
         created: Some(timestamp_to_proto(schema.created)),
-        aliases: info.aliases,
-        state: v1::CollectionState::Ready as i32,
-        problem: String::new(),
+        ..described
     }
 }
 
-fn field_to_proto(field: &Field, stats: &crate::collection::backend::BackendStats) -> v1::FieldInfo {
+fn field_to_proto(field: &Field, stats: &BackendStats) -> v1::FieldInfo {
     let source = match field.source.clone() {
         FieldSource::Media { encoder } => Source::Media(v1::MediaSource { encoder }),
         FieldSource::Text { encoder, names } => Source::Text(v1::TextSource { encoder, names }),

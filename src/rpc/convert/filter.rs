@@ -17,7 +17,9 @@ pub(in crate::rpc) fn filter_from_proto(filter: Option<v1::Filter>) -> Result<Op
 
 // Recursion is bounded: prost refuses messages nested deeper than 100.
 fn node_from_proto(filter: v1::Filter) -> Result<Filter> {
-    let node = filter.node.ok_or_else(|| Error::invalid("filter", "a filter without a condition; leave the filter out instead"))?;
+    let node = filter
+        .node
+        .ok_or_else(|| Error::invalid("filter", "a filter without a condition; leave the filter out instead"))?;
     match node {
         Node::And(list) => Filter::and(list_from_proto(list)?),
         Node::Or(list) => Filter::or(list_from_proto(list)?),
@@ -54,6 +56,8 @@ fn operator_from_proto(operator: v1::ComparisonOperator) -> Result<Operator> {
         v1::ComparisonOperator::LessOrEqual => Operator::LessOrEqual,
         v1::ComparisonOperator::Greater => Operator::Greater,
         v1::ComparisonOperator::GreaterOrEqual => Operator::GreaterOrEqual,
-        v1::ComparisonOperator::Unspecified => return Err(Error::invalid("filter.operator", "a comparison needs an operator")),
+        v1::ComparisonOperator::Unspecified => {
+            return Err(Error::invalid("filter.operator", "a comparison needs an operator"));
+        }
     })
 }

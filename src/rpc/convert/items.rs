@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use pictor_proto::v1;
 
 use super::values::{micros, part_to_proto, payload_from_proto, payload_to_proto};
-use crate::collection::backend::{Durability, PartVector, Selection, StoredItem, StoredMedia, UpsertMode, WriteAck, WriteOutcome};
+use crate::collection::backend::{
+    Durability, PartVector, Selection, StoredItem, StoredMedia, UpsertMode, WriteAck, WriteOutcome,
+};
 use crate::ingest::{NewItem, NewMedia, Upserted};
 use crate::rpc::status::to_item_error;
 use crate::types::Result;
@@ -85,7 +87,11 @@ pub(in crate::rpc) fn stored_to_proto(item: StoredItem) -> v1::StoredItem {
         version: item.version,
         payload: payload_to_proto(item.payload),
         media: item.media.into_iter().map(media_to_proto).collect(),
-        texts: item.texts.into_iter().map(|(name, chunks)| (name, v1::TextParts { chunks })).collect::<BTreeMap<_, _>>(),
+        texts: item
+            .texts
+            .into_iter()
+            .map(|(name, chunks)| (name, v1::TextParts { chunks }))
+            .collect::<BTreeMap<_, _>>(),
         vectors: item.vectors.into_iter().map(vector_to_proto).collect(),
     }
 }

@@ -17,7 +17,10 @@ pub(in crate::rpc) fn query_from_proto(request: v1::SearchRequest) -> Result<Que
             Some(Content::ItemId(id)) => QueryContent::Item(id),
             Some(Content::Vector(vector)) => QueryContent::Vector(vector.values),
             None => {
-                return Err(Error::invalid(format!("parts[{position}]"), "a part is a text, an image, an item id or a vector"));
+                return Err(Error::invalid(
+                    format!("parts[{position}]"),
+                    "a part is a text, an image, an item id or a vector",
+                ));
             }
         };
         Ok(QueryPart { content, weight: part.weight.unwrap_or(1.0) })

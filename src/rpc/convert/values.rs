@@ -25,7 +25,9 @@ pub(in crate::rpc) fn value_from_proto(value: v1::Value) -> Result<Value> {
         Some(Kind::DoubleValue(value)) => Value::Double(value),
         Some(Kind::StringValue(value)) => Value::String(value),
         Some(Kind::TimestampValue(time)) => Value::Timestamp(Timestamp::new(time.seconds, time.nanos)?),
-        Some(Kind::ListValue(list)) => Value::List(list.values.into_iter().map(value_from_proto).collect::<Result<_>>()?),
+        Some(Kind::ListValue(list)) => {
+            Value::List(list.values.into_iter().map(value_from_proto).collect::<Result<_>>()?)
+        }
         Some(Kind::MapValue(map)) => {
             let convert = |(key, value)| Ok((key, value_from_proto(value)?));
             Value::Map(map.entries.into_iter().map(convert).collect::<Result<_>>()?)
@@ -45,7 +47,9 @@ fn value_to_proto(value: Value) -> v1::Value {
         Value::Double(value) => Kind::DoubleValue(value),
         Value::String(value) => Kind::StringValue(value),
         Value::Timestamp(time) => Kind::TimestampValue(timestamp_to_proto(time)),
-        Value::List(values) => Kind::ListValue(v1::ListValue { values: values.into_iter().map(value_to_proto).collect() }),
+        Value::List(values) => {
+            Kind::ListValue(v1::ListValue { values: values.into_iter().map(value_to_proto).collect() })
+        }
         Value::Map(entries) => Kind::MapValue(v1::MapValue { entries: payload_to_proto(entries) }),
     };
     v1::Value { kind: Some(kind) }
