@@ -68,8 +68,8 @@ impl Client {
         let channel = endpoint(url)?
             .connect()
             .await
-            .map_err(|error| Status::unavailable(format!("no server answers at {url}: {error}")))?;
-        Self::over(channel, api_key)
+            .map_err(|error| Status::unavailable(format!("no server answers at {url}: {}", root_cause(&error))))?;
+        Self::over(&channel, api_key)
     }
 
     /// Like [`Client::connect`], but connects at the first call and again whenever the connection is lost.
@@ -77,10 +77,10 @@ impl Client {
     /// # Errors
     /// INVALID_ARGUMENT for a malformed address or key.
     pub fn connect_lazy(url: &str, api_key: Option<&str>) -> Result<Self, Status> {
-        Self::over(endpoint(url)?.connect_lazy(), api_key)
+        Self::over(&endpoint(url)?.connect_lazy(), api_key)
     }
 
-    fn over(channel: Channel, api_key: Option<&str>) -> Result<Self, Status> {
+    fn over(channel: &Channel, api_key: Option<&str>) -> Result<Self, Status> {
         let key = ApiKey::new(api_key)?;
         let service = || InterceptedService::new(channel.clone(), key.clone());
         Ok(Self {
@@ -96,6 +96,15 @@ impl Client {
     }
 }
 
+/// The innermost cause, such as "Connection refused"; the outer ones say "transport error".
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
+}
+
 fn endpoint(url: &str) -> Result<Endpoint, Status> {
     let url = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
     let endpoint = Endpoint::from_shared(url.clone()).map_err(|error| {
@@ -104,5 +113,7 @@ fn endpoint(url: &str) -> Result<Endpoint, Status> {
     Ok(endpoint
         .connect_timeout(Duration::from_secs(10))
         .tcp_nodelay(true)
-        .http2_keep_alive_interval(Duration::from_secs(30)))
+        .http2_keep_alive_interval(Duration::from_secs(30))
+        // Large batches should not wait for window updates.
+        .http2_adaptive_window(true))
 }

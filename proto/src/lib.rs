@@ -7,7 +7,7 @@
 pub mod client;
 
 /// The messages, clients and server traits of `pictor.v1`.
-#[expect(unused_qualifications, reason = "generated code")]
+#[expect(unused_qualifications, clippy::allow_attributes, reason = "generated code")]
 pub mod v1 {
     tonic::include_proto!("pictor.v1");
 }

@@ -162,7 +162,7 @@ mod tests {
         assert_eq!(draft.id.as_deref(), Some("7"));
         assert_eq!(draft.paths, ["1.png", "2.png", "3.png"]);
         assert_eq!(draft.texts.keys().collect::<Vec<_>>(), ["a", "b", "title"]);
-        assert_eq!(serde_json::Value::from(payload_to_json(&draft.payload)).to_string(), r#"{"n":1,"price":2.5}"#);
+        assert_eq!(Value::from(payload_to_json(&draft.payload)).to_string(), r#"{"n":1,"price":2.5}"#);
         assert_eq!(draft.vectors["v"].vectors[0].values, [1.0, 2.0]);
         assert_eq!(draft.vectors["w"].vectors[0].values, [3.0]);
     }

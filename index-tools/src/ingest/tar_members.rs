@@ -63,7 +63,7 @@ impl Members {
     ///
     /// # Errors
     /// If the archive is damaged; it cannot be read on then.
-    pub fn next(&mut self) -> Result<Option<Member>> {
+    pub fn advance(&mut self) -> Result<Option<Member>> {
         let mut long_name = None;
         let mut pax_size = None;
         loop {

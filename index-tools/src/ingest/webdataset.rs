@@ -44,7 +44,7 @@ impl Webdataset {
 
     fn next_member(&mut self) -> Result<Option<Member>> {
         loop {
-            match self.members.next().with_context(|| format!("cannot read {} on", self.name))? {
+            match self.members.advance().with_context(|| format!("cannot read {} on", self.name))? {
                 Some(member) if member.kind == MemberKind::Other || key(&member.name).is_none() => {}
                 other => return Ok(other),
             }
