@@ -68,7 +68,7 @@ impl Client {
         let channel = endpoint(url)?
             .connect()
             .await
-            .map_err(|error| Status::unavailable(format!("no server answers at {url}: {error}")))?;
+            .map_err(|error| Status::unavailable(format!("no server answers at {url}: {}", root_cause(&error))))?;
         Self::over(&channel, api_key)
     }
 
@@ -96,6 +96,15 @@ impl Client {
     }
 }
 
+/// The innermost cause, such as "Connection refused"; the outer ones say "transport error".
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
+}
+
 fn endpoint(url: &str) -> Result<Endpoint, Status> {
     let url = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
     let endpoint = Endpoint::from_shared(url.clone()).map_err(|error| {
@@ -104,5 +113,7 @@ fn endpoint(url: &str) -> Result<Endpoint, Status> {
     Ok(endpoint
         .connect_timeout(Duration::from_secs(10))
         .tcp_nodelay(true)
-        .http2_keep_alive_interval(Duration::from_secs(30)))
+        .http2_keep_alive_interval(Duration::from_secs(30))
+        // Large batches should not wait for window updates.
+        .http2_adaptive_window(true))
 }

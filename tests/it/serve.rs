@@ -302,9 +302,9 @@ async fn operators_can_look_inside() {
     let stats = client.admin.clone().get_stats(v1::GetStatsRequest {}).await.expect("stats").into_inner();
     assert_eq!((stats.collections[0].items, stats.collections[0].vectors), (4, 4));
 
-    let mut health = tonic_health::pb::health_client::HealthClient::connect(format!("http://{}", server.grpc))
-        .await
-        .expect("connected");
+    let channel = tonic::transport::Channel::from_shared(format!("http://{}", server.grpc)).expect("an address");
+    let channel = channel.connect().await.expect("connected");
+    let mut health = tonic_health::pb::health_client::HealthClient::new(channel.clone());
     for service in ["", "pictor.v1.Search", "pictor.v1.Admin"] {
         let request = tonic_health::pb::HealthCheckRequest { service: service.to_owned() };
         let mut status = health.check(request.clone()).await.expect("a status").into_inner().status();
@@ -317,12 +317,7 @@ async fn operators_can_look_inside() {
         }
         assert_eq!(status, tonic_health::pb::health_check_response::ServingStatus::Serving, "{service:?}");
     }
-    let mut reflection = tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient::connect(format!(
-        "http://{}",
-        server.grpc
-    ))
-    .await
-    .expect("connected");
+    let mut reflection = tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient::new(channel);
     let list = tonic_reflection::pb::v1::ServerReflectionRequest {
         message_request: Some(tonic_reflection::pb::v1::server_reflection_request::MessageRequest::ListServices(
             String::new(),

@@ -1,0 +1,122 @@
+//! `pictor export`: the items as JSON lines that `pictor ingest --kind jsonl` reads again.
+
+use std::collections::HashSet;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use pictor_proto::v1;
+use serde_json::{Value, json};
+
+use crate::context::Context;
+use crate::json::payload_to_json;
+use crate::{render, units};
+
+const HELP: &str = "Each line has id, payload, texts and media. Without --media, media holds the pictures' names; with \
+--media DIR the originals are written to DIR under their BLAKE3 hashes and media holds these files' paths: DIR/items.jsonl, \
+written in this way with --out DIR/items.jsonl, can be ingested again.";
+
+/// What to export.
+#[derive(clap::Args, Debug)]
+#[command(after_help = HELP)]
+pub struct Args {
+    /// The collection's name or an alias
+    collection: String,
+    /// Export only items that satisfy this filter
+    #[arg(long, value_name = "EXPR")]
+    filter: Option<String>,
+    /// Write the original pictures into this folder
+    #[arg(long, value_name = "DIR")]
+    media: Option<PathBuf>,
+    /// Write the lines to this file instead of stdout
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+/// Scrolls through the collection in the order of ids.
+///
+/// # Errors
+/// If the server refuses, a file cannot be written, or stdout is closed.
+pub async fn run(args: Args, context: &Context) -> Result<()> {
+    if let Some(folder) = &args.media {
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    }
+    let mut lines: Box<dyn std::io::Write> = match &args.out {
+        Some(file) => {
+            let created = std::fs::File::create(file).with_context(|| format!("cannot create {}", file.display()))?;
+            Box::new(std::io::BufWriter::new(created))
+        }
+        None => Box::new(std::io::BufWriter::new(std::io::stdout().lock())),
+    };
+    let with_data = args.media.is_some();
+    let select =
+        v1::ItemSelection { payload: Some(true), texts: true, media: true, media_data: with_data, vectors: false };
+    let mut written = HashSet::new();
+    let mut items = 0;
+    let mut cursor = String::new();
+    loop {
+        let request = v1::ScrollRequest {
+            collection: args.collection.clone(),
+            filter: super::filter(args.filter.clone()),
+            limit: if with_data { 64 } else { 1000 },
+            cursor,
+            select: Some(select),
+        };
+        let reply = context.client.items.clone().scroll(context.request(request)).await?.into_inner();
+        for item in &reply.items {
+            let mut media = Vec::new();
+            for picture in &item.media {
+                media.push(match &args.media {
+                    Some(folder) => save(picture, folder, args.out.as_deref(), &mut written)
+                        .with_context(|| format!("picture {:?} of item {:?}", picture.name, item.id))?,
+                    None => picture.name.clone(),
+                });
+            }
+            let line = json!({
+                "id": item.id, "payload": payload_to_json(&item.payload), "texts": render::texts(item),
+                "media": media,
+            });
+            write_line(lines.as_mut(), &line)?;
+            items += 1;
+        }
+        cursor = reply.next_cursor;
+        if cursor.is_empty() {
+            break;
+        }
+    }
+    lines.flush()?;
+    eprintln!("exported {} and {}", units::counted(items, "item"), units::counted(written.len() as u64, "picture"));
+    Ok(())
+}
+
+fn write_line(lines: &mut dyn std::io::Write, line: &Value) -> Result<()> {
+    writeln!(lines, "{line}")?;
+    Ok(())
+}
+
+/// Writes one original under its hash and gives its path, seen from the folder of the JSON lines if it lies within it.
+fn save(
+    picture: &v1::StoredMedia,
+    folder: &Path,
+    out: Option<&Path>,
+    written: &mut HashSet<blake3::Hash>,
+) -> Result<String> {
+    anyhow::ensure!(!picture.data.is_empty(), "its original bytes are not stored");
+    // The name is made from the bytes: a server cannot make us write elsewhere.
+    let hash = blake3::hash(&picture.data);
+    let extension = match picture.mime_type.as_str() {
+        "image/png" => "png",
+        "image/jpeg" => "jpg",
+        "image/gif" => "gif",
+        "image/webp" => "webp",
+        "image/bmp" => "bmp",
+        "image/tiff" => "tiff",
+        _ => "bin",
+    };
+    let path = folder.join(format!("{hash}.{extension}"));
+    if written.insert(hash) {
+        std::fs::write(&path, &picture.data).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    let base = out.and_then(Path::parent).unwrap_or_else(|| Path::new(""));
+    Ok(path.strip_prefix(base).unwrap_or(&path).to_string_lossy().into_owned())
+}

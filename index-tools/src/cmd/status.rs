@@ -1,0 +1,113 @@
+//! `pictor status`.
+
+use anyhow::Result;
+use pictor_proto::v1;
+use serde_json::json;
+
+use crate::context::Context;
+use crate::json::timestamp_text;
+use crate::output::{left, right};
+use crate::units;
+
+/// No arguments of its own.
+#[derive(clap::Args, Debug)]
+pub struct Args {}
+
+/// Writes what the server says about itself.
+///
+/// # Errors
+/// If the server refuses or stdout is closed.
+pub async fn run(_args: Args, context: &Context) -> Result<()> {
+    let mut admin = context.client.admin.clone();
+    let info = admin.get_info(context.request(v1::GetInfoRequest {})).await?.into_inner();
+    let stats = admin.get_stats(context.request(v1::GetStatsRequest {})).await?.into_inner();
+    if context.output.is_json() {
+        context.output.object(&object(&info, &stats))?;
+        return Ok(());
+    }
+    let rows = [
+        ("version", format!("{} ({})", info.version, info.git_revision)),
+        ("server id", info.server_id.clone()),
+        ("started", info.started.as_ref().map(timestamp_text).unwrap_or_default()),
+        ("device", format!("{}, {}", info.device, units::counted(u64::from(info.threads), "thread"))),
+        ("memory", format!("{} of {}", units::bytes(stats.resident_bytes), units::bytes(info.memory_bytes))),
+        ("disk", units::bytes(stats.store_bytes)),
+    ];
+    let rows: Vec<_> = rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
+    context.output.table(&[left("SERVER"), left("")], &rows)?;
+    context.output.say("")?;
+    let rows: Vec<_> = stats
+        .collections
+        .iter()
+        .map(|collection| {
+            let behind = collection.version.saturating_sub(collection.applied_version);
+            vec![
+                collection.name.clone(),
+                units::count(collection.items),
+                units::count(collection.vectors),
+                units::bytes(collection.index_bytes),
+                if behind == 0 {
+                    "up to date".to_owned()
+                } else {
+                    format!("{} behind", units::counted(behind, "write"))
+                },
+            ]
+        })
+        .collect();
+    let columns = [left("COLLECTION"), right("ITEMS"), right("VECTORS"), right("INDEX"), left("STATE")];
+    context.output.table(&columns, &rows)?;
+    context.output.say("")?;
+    let rows: Vec<_> = stats
+        .encoders
+        .iter()
+        .map(|encoder| {
+            vec![
+                encoder.encoder.clone(),
+                if encoder.healthy { "healthy" } else { "unhealthy" }.to_owned(),
+                format!("{}/{}", encoder.queue_depth, encoder.queue_capacity),
+                units::count(encoder.inputs),
+                units::count(encoder.failures),
+            ]
+        })
+        .collect();
+    let columns = [left("ENCODER"), left("HEALTH"), right("QUEUE"), right("INPUTS"), right("FAILURES")];
+    context.output.table(&columns, &rows)?;
+    Ok(())
+}
+
+fn object(info: &v1::GetInfoResponse, stats: &v1::GetStatsResponse) -> serde_json::Value {
+    let collections: Vec<_> = stats
+        .collections
+        .iter()
+        .map(|collection| {
+            json!({
+                "name": collection.name, "items": collection.items, "vectors": collection.vectors,
+                "index_bytes": collection.index_bytes, "version": collection.version,
+                "applied_version": collection.applied_version,
+            })
+        })
+        .collect();
+    let encoders: Vec<_> = stats
+        .encoders
+        .iter()
+        .map(|encoder| {
+            json!({
+                "encoder": encoder.encoder, "healthy": encoder.healthy, "queue_depth": encoder.queue_depth,
+                "queue_capacity": encoder.queue_capacity, "batches": encoder.batches, "inputs": encoder.inputs,
+                "failures": encoder.failures,
+            })
+        })
+        .collect();
+    let features: Vec<_> = info
+        .features
+        .iter()
+        .map(|feature| json!({ "family": feature.family, "name": feature.name, "summary": feature.summary }))
+        .collect();
+    json!({
+        "version": info.version, "git_revision": info.git_revision, "server_id": info.server_id,
+        "format": info.format, "device": info.device, "threads": info.threads, "memory_bytes": info.memory_bytes,
+        "started": info.started.as_ref().map(timestamp_text), "uptime_seconds": stats.uptime_seconds,
+        "store_bytes": stats.store_bytes, "resident_bytes": stats.resident_bytes, "collections": collections,
+        "encoders": encoders, "limits": info.limits, "features": features,
+    })
+}

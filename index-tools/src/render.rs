@@ -1,0 +1,173 @@
+//! The API's answers as JSON objects.
+
+use pictor_proto::v1;
+use pictor_proto::v1::field_spec::Source;
+use serde_json::{Map, Value, json};
+
+use crate::json::{payload_to_json, short_float, timestamp_text};
+
+/// A part as `{"kind", "name", "index"}`.
+#[must_use]
+pub fn part(part: &v1::PartRef) -> Value {
+    let kind = match part.kind() {
+        v1::PartKind::Media => "media",
+        v1::PartKind::Text => "text",
+        v1::PartKind::Vector => "vector",
+        v1::PartKind::Unspecified => "unspecified",
+    };
+    json!({ "kind": kind, "name": part.name, "index": part.index })
+}
+
+/// A part as people read it: `media[0]`, `text name[0]`.
+#[must_use]
+pub fn part_label(part: &v1::PartRef) -> String {
+    match part.kind() {
+        v1::PartKind::Media => format!("media[{}]", part.index),
+        v1::PartKind::Text => format!("{}[{}]", part.name, part.index),
+        v1::PartKind::Vector => format!("vector {}[{}]", part.name, part.index),
+        v1::PartKind::Unspecified => String::new(),
+    }
+}
+
+/// Texts as `{name: [chunk, …]}`.
+#[must_use]
+pub fn texts(item: &v1::StoredItem) -> Value {
+    item.texts.iter().map(|(name, parts)| (name.clone(), parts.chunks.clone().into())).collect::<Map<_, _>>().into()
+}
+
+/// A picture's description without its bytes.
+#[must_use]
+pub fn media(media: &v1::StoredMedia) -> Value {
+    json!({
+        "hash": media.hash, "name": media.name, "mime_type": media.mime_type, "bytes": media.bytes,
+        "width": media.width, "height": media.height,
+    })
+}
+
+/// An item with everything that the reply carries.
+#[must_use]
+pub fn item(item: &v1::StoredItem) -> Value {
+    let mut object = json!({
+        "id": item.id, "version": item.version, "payload": payload_to_json(&item.payload), "texts": texts(item),
+        "media": item.media.iter().map(media).collect::<Vec<_>>(),
+    });
+    if !item.vectors.is_empty() {
+        object["vectors"] = item
+            .vectors
+            .iter()
+            .map(|vector| {
+                json!({
+                    "field": vector.field, "generation": vector.generation,
+                    "part": vector.part.as_ref().map(part), "norm": short_float(vector.norm),
+                    "values": vector.values.iter().map(|value| short_float(*value)).collect::<Vec<_>>(),
+                })
+            })
+            .collect();
+    }
+    object
+}
+
+/// A collection with its fields.
+#[must_use]
+pub fn collection(collection: &v1::Collection) -> Value {
+    let mut object = json!({
+        "name": collection.name, "uid": collection.uid, "state": collection_state(collection),
+        "items": collection.items, "version": collection.version, "default_field": collection.default_field,
+        "media": media_originals(collection.media_originals()),
+        "created": collection.created.as_ref().map(timestamp_text), "aliases": collection.aliases,
+        "fields": collection.fields.iter().map(field).collect::<Vec<_>>(),
+    });
+    if !collection.problem.is_empty() {
+        object["problem"] = collection.problem.clone().into();
+    }
+    object
+}
+
+/// The state as a word.
+#[must_use]
+pub fn collection_state(collection: &v1::Collection) -> &'static str {
+    match collection.state() {
+        v1::CollectionState::Ready => "ready",
+        v1::CollectionState::Broken => "broken",
+        v1::CollectionState::Unspecified => "unspecified",
+    }
+}
+
+/// What is kept of a picture's bytes, as `--media` writes it.
+#[must_use]
+pub const fn media_originals(kept: v1::MediaOriginals) -> &'static str {
+    match kept {
+        v1::MediaOriginals::Unspecified | v1::MediaOriginals::Keep => "keep",
+        v1::MediaOriginals::Thumbnail => "thumbnail",
+        v1::MediaOriginals::None => "none",
+    }
+}
+
+/// A field with its generations.
+#[must_use]
+pub fn field(info: &v1::FieldInfo) -> Value {
+    let spec = info.spec.clone().unwrap_or_default();
+    let mut object = json!({ "name": spec.name });
+    match spec.source {
+        Some(Source::Text(text)) => {
+            object["source"] = "text".into();
+            object["encoder"] = text.encoder.into();
+            object["texts"] = text.names.into();
+        }
+        Some(Source::Media(media)) => {
+            object["source"] = "media".into();
+            object["encoder"] = media.encoder.into();
+        }
+        Some(Source::Vector(vector)) => {
+            object["source"] = "vector".into();
+            object["dimension"] = vector.dimension.into();
+            object["space"] = vector.space.into();
+        }
+        None => {}
+    }
+    object["generations"] = info
+        .generations
+        .iter()
+        .map(|generation| {
+            json!({
+                "number": generation.number, "encoder": generation.encoder, "space": generation.space,
+                "dimension": generation.dimension, "state": generation_state(generation.state()),
+                "vectors": generation.vectors, "fingerprint": generation.fingerprint,
+            })
+        })
+        .collect();
+    object
+}
+
+const fn generation_state(state: v1::GenerationState) -> &'static str {
+    match state {
+        v1::GenerationState::Unspecified => "unspecified",
+        v1::GenerationState::Building => "building",
+        v1::GenerationState::Current => "current",
+        v1::GenerationState::Retired => "retired",
+    }
+}
+
+/// A job without its specification.
+#[must_use]
+pub fn job(job: &v1::Job) -> Value {
+    json!({
+        "id": job.id, "kind": job.kind, "state": job_state(job.state()), "done": job.done, "total": job.total,
+        "message": job.message, "error": job.error, "created": job.created.as_ref().map(timestamp_text),
+        "heartbeat": job.heartbeat.as_ref().map(timestamp_text),
+    })
+}
+
+/// A job's state as a word.
+#[must_use]
+pub const fn job_state(state: v1::JobState) -> &'static str {
+    match state {
+        v1::JobState::Unspecified => "unspecified",
+        v1::JobState::Queued => "queued",
+        v1::JobState::Running => "running",
+        v1::JobState::Succeeded => "succeeded",
+        v1::JobState::Failed => "failed",
+        v1::JobState::Cancelled => "cancelled",
+        v1::JobState::Interrupted => "interrupted",
+    }
+}

@@ -1,0 +1,7 @@
+//! The binary against a server of the same protos that misbehaves on purpose.
+
+mod faults;
+mod fixture;
+mod journal;
+mod proxy;
+mod verbs;
