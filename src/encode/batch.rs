@@ -34,7 +34,8 @@ mod tests {
 
     #[test]
     fn similar_lengths_travel_together() {
-        let check = |costs: &[usize], budget, expected: &[&[usize]]| assert_eq!(plan(costs, budget), expected, "{costs:?}");
+        let check =
+            |costs: &[usize], budget, expected: &[&[usize]]| assert_eq!(plan(costs, budget), expected, "{costs:?}");
         check(&[], 100, &[]);
         check(&[7], 1, &[&[0]]);
         check(&[10, 100, 12, 90], 1000, &[&[1, 3], &[2, 0]]);

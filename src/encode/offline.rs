@@ -140,7 +140,8 @@ impl Lines<'_> {
 }
 
 fn text_of_json(place: &str, line: &str) -> Result<String> {
-    let wrong = |found: String| Error::invalid(place, format!("expected a JSON string or {{\"text\": string}}, {found}"));
+    let wrong =
+        |found: String| Error::invalid(place, format!("expected a JSON string or {{\"text\": string}}, {found}"));
     let json = serde_json::from_str(line).map_err(|error| wrong(format!("but it is no JSON: {error}")))?;
     match &json {
         serde_json::Value::String(text) => Ok(text.clone()),
@@ -191,7 +192,8 @@ impl View for &Matrix<'_> {
 }
 
 fn write_vectors(out: &Path, info: &EncoderInfo, vectors: &[UnitVector]) -> Result<()> {
-    let metadata = [("encoder", info.full_name()), ("fingerprint", info.fingerprint.clone()), ("space", info.space.clone())];
+    let metadata =
+        [("encoder", info.full_name()), ("fingerprint", info.fingerprint.clone()), ("space", info.space.clone())];
     let metadata = metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
     let matrix = Matrix { shape: [vectors.len(), info.dimension], vectors };
     let bytes = safetensors::serialize([("texts", &matrix)], Some(metadata))

@@ -164,8 +164,11 @@ impl Queue {
             return;
         }
         let jobs = inputs.into_iter().enumerate();
-        state.lanes[lane as usize]
-            .extend(jobs.map(|(position, input)| Job { input, request: request.clone(), position }));
+        state.lanes[lane as usize].extend(jobs.map(|(position, input)| Job {
+            input,
+            request: request.clone(),
+            position,
+        }));
         drop(state);
         self.wake.notify_one();
     }

@@ -81,11 +81,7 @@ impl EncoderRegistry {
 ///
 /// # Errors
 /// Those of reading, loading and the first text.
-pub fn load(
-    folder: &ModelFolder,
-    settings: &EncodeSettings,
-    pools: Arc<TokenizerPools>,
-) -> Result<EncoderHandle> {
+pub fn load(folder: &ModelFolder, settings: &EncodeSettings, pools: Arc<TokenizerPools>) -> Result<EncoderHandle> {
     let started = std::time::Instant::now();
     let plan = EncoderPlan::read(folder, settings)?;
     let (preprocessor, batch_tokens) = (plan.preprocessor(), plan.batch_tokens());

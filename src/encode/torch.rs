@@ -117,21 +117,19 @@ impl Encoder for TorchEncoder {
         let n_texts = texts.len() as i64;
         let n_tokens = texts.iter().map(|text| text.ids.len()).max().unwrap_or_default();
         let is_padded = texts.iter().any(|text| text.ids.len() < n_tokens);
-        let spans: Vec<_> =
-            texts.iter().map(|text| Span { start: text.prompt_tokens, end: text.ids.len() }).collect();
+        let spans: Vec<_> = texts.iter().map(|text| Span { start: text.prompt_tokens, end: text.ids.len() }).collect();
 
         let _no_gradients = tch::no_grad_guard();
         // Padding is masked, so any id in the vocabulary will do.
-        let padded = |ids: &[u32]| (0..n_tokens).map(|position| ids.get(position).copied().unwrap_or(0).into()).collect();
+        let padded =
+            |ids: &[u32]| (0..n_tokens).map(|position| ids.get(position).copied().unwrap_or(0).into()).collect();
         let ids: Vec<i64> = texts.iter().flat_map::<Vec<i64>, _>(|text| padded(&text.ids)).collect();
         let ids = Tensor::from_slice(&ids).view([n_texts, n_tokens as i64]).to_device(self.device);
         let mask = is_padded.then(|| {
-            let is_padding = |end: usize| (0..n_tokens).map(move |position| if position < end { 0.0 } else { f32::NEG_INFINITY });
+            let is_padding =
+                |end: usize| (0..n_tokens).map(move |position| if position < end { 0.0 } else { f32::NEG_INFINITY });
             let mask: Vec<f32> = spans.iter().flat_map(|span| is_padding(span.end)).collect();
-            Tensor::from_slice(&mask)
-                .view([n_texts, 1, 1, n_tokens as i64])
-                .to_device(self.device)
-                .to_kind(self.kind)
+            Tensor::from_slice(&mask).view([n_texts, 1, 1, n_tokens as i64]).to_device(self.device).to_kind(self.kind)
         });
         let states = self.network.token_states(&ids, mask.as_ref());
         let pooled = pool(&states, &spans, self.pooling).to_device(Device::Cpu).contiguous();

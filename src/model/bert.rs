@@ -44,18 +44,15 @@ impl Bert {
         let prefix = if weights.has("bert.embeddings.word_embeddings.weight") { "bert." } else { "" };
         let embeddings = Scope { weights, path: format!("{prefix}embeddings") };
         let positions = embeddings.tensor("position_embeddings.weight", &[max_positions, dimension])?;
-        let types = embeddings
-            .tensor("token_type_embeddings.weight", &[config.get_or("type_vocab_size", 2)?, dimension])?;
+        let types =
+            embeddings.tensor("token_type_embeddings.weight", &[config.get_or("type_vocab_size", 2)?, dimension])?;
         Ok(Self {
-            word_embeddings: embeddings
-                .tensor("word_embeddings.weight", &[config.size("vocab_size")?, dimension])?,
+            word_embeddings: embeddings.tensor("word_embeddings.weight", &[config.size("vocab_size")?, dimension])?,
             position_embeddings: (positions.to_kind(Kind::Float) + types.get(0).to_kind(Kind::Float))
                 .to_kind(weights.kind()),
             embeddings_norm: LayerNorm::load(&embeddings.child("LayerNorm"), &shape)?,
             layers: (0..config.size("num_hidden_layers")?)
-                .map(|layer| {
-                    Layer::load(&Scope { weights, path: format!("{prefix}encoder.layer.{layer}") }, &shape)
-                })
+                .map(|layer| Layer::load(&Scope { weights, path: format!("{prefix}encoder.layer.{layer}") }, &shape))
                 .collect::<Result<_>>()?,
             dimension,
             max_positions,

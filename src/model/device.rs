@@ -26,9 +26,11 @@ impl FromStr for DeviceChoice {
             "auto" => Ok(Self::Auto),
             "cpu" => Ok(Self::Cpu),
             "cuda" => Ok(Self::Cuda(0)),
-            _ => text.strip_prefix("cuda:").and_then(number).map(Self::Cuda).ok_or_else(|| {
-                Error::invalid("device", format!("expected one of auto, cpu, cuda:N, found {text:?}"))
-            }),
+            _ => {
+                text.strip_prefix("cuda:").and_then(number).map(Self::Cuda).ok_or_else(|| {
+                    Error::invalid("device", format!("expected one of auto, cpu, cuda:N, found {text:?}"))
+                })
+            }
         }
     }
 }
@@ -174,11 +176,7 @@ fn open_globally(library: &std::ffi::CStr) -> Result<()> {
     // SAFETY: dlerror gives NULL or a NUL-terminated string that lives until this thread's next dl call.
     let reason = unsafe {
         let message = libc::dlerror();
-        if message.is_null() {
-            String::new()
-        } else {
-            std::ffi::CStr::from_ptr(message).to_string_lossy().into_owned()
-        }
+        if message.is_null() { String::new() } else { std::ffi::CStr::from_ptr(message).to_string_lossy().into_owned() }
     };
     Err(no_such_device(format!("CUDA was asked for, but its libraries do not load: {reason}")))
 }

@@ -155,7 +155,18 @@ mod tests {
             let error = resolve(&models, missing).expect_err(missing);
             assert!(matches!(&error, Error::NotFound { kind: "encoder", name } if name.contains("mini@r1")), "{error}");
         }
-        for bad in ["", "../secret@r1", "mini@../../secret/r1", "mini@", "@r1", "mini@r1@r2", "/etc", "mini/r1", ".", "mini@.r3.new"] {
+        for bad in [
+            "",
+            "../secret@r1",
+            "mini@../../secret/r1",
+            "mini@",
+            "@r1",
+            "mini@r1@r2",
+            "/etc",
+            "mini/r1",
+            ".",
+            "mini@.r3.new",
+        ] {
             assert!(matches!(resolve(&models, bad), Err(Error::InvalidArgument { .. })), "{bad:?}");
         }
         std::fs::write(models.join("mini/current"), "../../secret/r1").expect("write");

@@ -180,7 +180,9 @@ mod tests {
 
     #[test]
     fn module_paths_stay_inside() {
-        for (path, is_inside) in [("", true), ("1_Pooling", true), ("a/b", true), ("..", false), ("a/../..", false), ("/etc", false)] {
+        for (path, is_inside) in
+            [("", true), ("1_Pooling", true), ("a/b", true), ("..", false), ("a/../..", false), ("/etc", false)]
+        {
             assert_eq!(join_inside(Path::new("/models/m"), path).is_some(), is_inside, "{path:?}");
         }
     }

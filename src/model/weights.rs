@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
-use safetensors::tensor::{Dtype, Metadata};
 use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, Metadata};
 use tch::{Device, Kind, Tensor};
 
 use super::fault::{invalid_model, torch_failed, unreadable};
@@ -67,10 +67,8 @@ impl Weights {
     /// `FailedPrecondition` naming the tensor if it is missing, has another shape, a kind that is not a float, or
     /// numbers that are not finite.
     pub fn tensor(&self, name: &str, shape: &[i64]) -> Result<Tensor> {
-        let info = self
-            .metadata
-            .info(name)
-            .ok_or_else(|| invalid_model(&self.path, format!("tensor {name:?} is missing")))?;
+        let info =
+            self.metadata.info(name).ok_or_else(|| invalid_model(&self.path, format!("tensor {name:?} is missing")))?;
         if !info.shape.iter().map(|&size| size as i64).eq(shape.iter().copied()) {
             let message = format!("tensor {name:?}: expected shape {shape:?}, found {:?}", info.shape);
             return Err(invalid_model(&self.path, message));

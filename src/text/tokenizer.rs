@@ -56,11 +56,21 @@ impl TextTokenizer {
         let (before, after) = specials(&tokenizer).map_err(invalid)?;
         let n_specials = before.len() + after.len();
         if max_tokens <= n_specials {
-            return Err(invalid(format!("a limit of {max_tokens} tokens has no room beside {n_specials} special ones")));
+            return Err(invalid(format!(
+                "a limit of {max_tokens} tokens has no room beside {n_specials} special ones"
+            )));
         }
-        let splits_at_whitespace = matches!(tokenizer.get_pre_tokenizer(), Some(PreTokenizerWrapper::BertPreTokenizer(_)));
+        let splits_at_whitespace =
+            matches!(tokenizer.get_pre_tokenizer(), Some(PreTokenizerWrapper::BertPreTokenizer(_)));
         let largest_id = tokenizer.get_vocab(true).into_values().max().unwrap_or_default();
-        Ok(Self { tokenizer, before, after, max_tokens, splits_at_whitespace, vocabulary_size: largest_id as usize + 1 })
+        Ok(Self {
+            tokenizer,
+            before,
+            after,
+            max_tokens,
+            splits_at_whitespace,
+            vocabulary_size: largest_id as usize + 1,
+        })
     }
 
     /// Tokenizes a text; an empty one gives the special tokens alone.
