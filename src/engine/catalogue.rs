@@ -74,7 +74,7 @@ impl Engine {
         self.with_catalog(move |catalog| catalog.add_field(&collection, field)).await
     }
 
-    /// Removes a field and its vectors; the default field stays.
+    /// Removes a field and its vectors; if it was the default, the first that is left becomes it.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::FailedPrecondition`].

@@ -33,7 +33,6 @@ impl Scope {
 /// Every RPC by its path.
 pub const TABLE: &[(&str, Scope)] = &[
     ("/grpc.health.v1.Health/Check", Scope::Read),
-    ("/grpc.health.v1.Health/List", Scope::Read),
     ("/grpc.health.v1.Health/Watch", Scope::Read),
     ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", Scope::Read),
     ("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", Scope::Read),

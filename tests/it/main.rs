@@ -1,6 +1,7 @@
 //! The integration tests: one binary, one file for each boundary.
 
 mod crash_server;
+mod encoder;
 mod errors;
 mod serve;
 mod support;
