@@ -3,6 +3,7 @@
 mod crash_server;
 mod encoder;
 mod errors;
+mod ingest;
 mod serve;
 mod support;
 mod tidy;
