@@ -31,8 +31,9 @@ fn ack(version: u64, outcome: &str) -> Result<(u64, String), Error> {
 #[test]
 fn upserts_answer_per_item_and_in_order() {
     for_each_backend(|client| {
-        let with_mode = |mode, write: pictor::collection::backend::ItemWrite| {
-            pictor::collection::backend::ItemWrite { mode, ..write }
+        let with_mode = |mode, write: pictor::collection::backend::ItemWrite| pictor::collection::backend::ItemWrite {
+            mode,
+            ..write
         };
         let expecting = |version, write: pictor::collection::backend::ItemWrite| {
             pictor::collection::backend::ItemWrite { if_version: Some(version), ..write }
@@ -190,11 +191,14 @@ fn scrolls_are_stable_under_writes() {
 #[test]
 fn filters_of_any_width_give_all_hits() {
     for_each_backend(|client| {
-        let writes = |range: std::ops::Range<i64>| range.map(|n| simple(&format!("{n:05}"), n, n as u64 % 300)).collect();
+        let writes =
+            |range: std::ops::Range<i64>| range.map(|n| simple(&format!("{n:05}"), n, n as u64 % 300)).collect();
         client.upsert(writes(0..2000));
         client.upsert(writes(2000..4000));
         let mut answers = Vec::new();
-        for (text, count) in [("n >= 0", 4000), ("n < 2000", 2000), ("n in [5, 3999]", 2), ("n < 40", 40), ("n = -1", 0)] {
+        for (text, count) in
+            [("n >= 0", 4000), ("n < 2000", 2000), ("n in [5, 3999]", 2), ("n < 40", 40), ("n = -1", 0)]
+        {
             assert_eq!(block_on(client.0.count(Some(filter(text)))), Ok(count));
             for limit in [1, 10, 100, 5000] {
                 let hits = client.ids("own", query(7, limit), Some(filter(text)));

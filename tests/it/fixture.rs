@@ -147,7 +147,12 @@ pub(crate) fn simple(name: &str, number: i64, seed: u64) -> ItemWrite {
 }
 
 pub(crate) fn query(seed: u64, limit: usize) -> VectorQuery {
-    VectorQuery { vector: vector_of(&content_hash(&seed.to_le_bytes())).values, limit, min_score: None, exclude: vec![] }
+    VectorQuery {
+        vector: vector_of(&content_hash(&seed.to_le_bytes())).values,
+        limit,
+        min_score: None,
+        exclude: vec![],
+    }
 }
 
 /// Runs asynchronous work of a test.

@@ -73,7 +73,8 @@ impl<'a> Run<'a> {
         for _ in 0..count {
             let name = self.name();
             let mut write = item(&name, &self.content());
-            write.mode = *self.random.pick(&[UpsertMode::Upsert, UpsertMode::Upsert, UpsertMode::Insert, UpsertMode::Update]);
+            write.mode =
+                *self.random.pick(&[UpsertMode::Upsert, UpsertMode::Upsert, UpsertMode::Insert, UpsertMode::Update]);
             write.if_version = self.if_version(&write.id);
             writes.push(write);
         }
@@ -97,7 +98,9 @@ impl<'a> Run<'a> {
             let id = id(&self.name());
             let change = match self.random.chance(50) {
                 true => PayloadChange::Replace(self.payload()),
-                false => PayloadChange::Merge { set: self.payload(), remove: vec![self.random.pick(&KEYS).to_string()] },
+                false => {
+                    PayloadChange::Merge { set: self.payload(), remove: vec![self.random.pick(&KEYS).to_string()] }
+                }
             };
             let if_version = self.if_version(&id);
             writes.push(PayloadWrite { id, change: Arc::new(change), if_version });
@@ -197,7 +200,8 @@ impl<'a> Run<'a> {
         let media = media.collect();
         let mut texts = std::collections::BTreeMap::new();
         for name in ["title", "keywords"] {
-            let chunks: Vec<String> = (0..self.random.below(3)).map(|_| format!("text {}", self.random.below(9))).collect();
+            let chunks: Vec<String> =
+                (0..self.random.below(3)).map(|_| format!("text {}", self.random.below(9))).collect();
             if !chunks.is_empty() {
                 texts.insert(name.to_owned(), chunks);
             }

@@ -178,7 +178,8 @@ impl CollectionBackend for Oracle {
         let contents = self.contents();
         let mut mismatches = Mismatches::default();
         let is_after = |id: &ItemId| after.as_ref().is_none_or(|after| id > after);
-        let rest: Vec<&StoredItem> = contents.items.iter().filter(|(id, _)| is_after(id)).map(|(_, item)| item).collect();
+        let rest: Vec<&StoredItem> =
+            contents.items.iter().filter(|(id, _)| is_after(id)).map(|(_, item)| item).collect();
         let mut items = Vec::new();
         let mut next = None;
         for (position, item) in rest.iter().enumerate() {
@@ -196,9 +197,8 @@ impl CollectionBackend for Oracle {
     async fn count(&self, filter: Option<Filter>) -> Result<u64> {
         let contents = self.contents();
         let mut mismatches = Mismatches::default();
-        let is_match = |item: &&StoredItem| {
-            filter.as_ref().is_none_or(|filter| matches(filter, &item.payload, &mut mismatches))
-        };
+        let is_match =
+            |item: &&StoredItem| filter.as_ref().is_none_or(|filter| matches(filter, &item.payload, &mut mismatches));
         Ok(contents.items.values().filter(is_match).count() as u64)
     }
 
@@ -232,7 +232,9 @@ impl CollectionBackend for Oracle {
                         }
                     }
                 }
-                if let Some((score, position)) = best.filter(|(score, _)| query.min_score.is_none_or(|min| *score >= min)) {
+                if let Some((score, position)) =
+                    best.filter(|(score, _)| query.min_score.is_none_or(|min| *score >= min))
+                {
                     let part = item.parts[position].0.clone();
                     hits.push(BackendHit { score, part, item: selected(item, params.select) });
                 }

@@ -158,7 +158,8 @@ fn a_dropped_collection_leaves_nothing_behind() {
 fn fields_come_and_go() {
     let folder = tempfile::tempdir().expect("a folder");
     let source = FieldSource::Vector { dimension: 8, space: String::new() };
-    let own = |name: &str| NewField { spec: FieldSpec { name: name.to_owned(), source: source.clone() }, encoder: None };
+    let own =
+        |name: &str| NewField { spec: FieldSpec { name: name.to_owned(), source: source.clone() }, encoder: None };
     {
         let catalog = open(folder.path());
         catalog.create(new_collection("c")).expect("a collection");
@@ -213,7 +214,8 @@ fn a_long_batch_is_split_at_items() {
     let catalog = open(folder.path());
     catalog.create(new_collection("c")).expect("a collection");
     let client = Client(catalog.resolve("c").expect("a collection"));
-    let content = |n: u8| Content { media: vec![("p".to_owned(), vec![n; 30 << 20])], own: vec![1], ..Content::default() };
+    let content =
+        |n: u8| Content { media: vec![("p".to_owned(), vec![n; 30 << 20])], own: vec![1], ..Content::default() };
     let acks = client.upsert((0..6).map(|n| item(&format!("{n}"), &content(n))).collect());
     assert!(acks.iter().all(Result::is_ok), "{acks:?}");
     let report = catalog.resolve_local("c").expect("a collection").verify().expect("an audit");
@@ -249,7 +251,8 @@ fn a_broken_collection_does_not_stop_the_others() {
     let catalog = open(folder.path());
     assert_eq!(Client(catalog.resolve("good").expect("a collection")).ids("own", query(1, 9), None), ["a"]);
     assert!(matches!(catalog.resolve("bad").map(|_| ()), Err(Error::Corruption(_))));
-    let broken: Vec<String> = catalog.list().into_iter().filter(|info| info.backend.is_err()).map(|info| info.name).collect();
+    let broken: Vec<String> =
+        catalog.list().into_iter().filter(|info| info.backend.is_err()).map(|info| info.name).collect();
     assert_eq!(broken, ["?3", "bad"]);
     assert_eq!(catalog.drop_collection("bad"), Ok(0));
     assert_eq!(catalog.drop_collection("?3"), Ok(0));
