@@ -208,7 +208,8 @@ pub struct Capabilities {
 
 /// One collection's items and vectors.
 ///
-/// Batch calls answer per item, in order; an `Err` for the whole call means that nothing of it was done.
+/// Batch calls answer per item, in order; an `Err` for the whole call means that nothing of it was done, unless its reason is
+/// `WRITES_STOPPED`: then it is in doubt.
 #[async_trait]
 pub trait CollectionBackend: Send + Sync {
     fn capabilities(&self) -> Capabilities;

@@ -68,6 +68,12 @@ impl Catalog {
         Ok(Self { store, settings, change: Mutex::new(()), entries: RwLock::new(entries) })
     }
 
+    /// The store that holds the collections.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// The collection of this name or alias.
     ///
     /// # Errors

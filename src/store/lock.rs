@@ -8,7 +8,7 @@ use crate::{Error, Result};
 /// Holds the folder until dropped; the operating system lets go when the process dies, however it dies.
 #[derive(Debug)]
 pub(super) struct FolderLock {
-    _file: File,
+    file: File,
 }
 
 impl FolderLock {
@@ -21,7 +21,7 @@ impl FolderLock {
         let cannot = |error: std::io::Error| Error::Storage(format!("cannot lock {}: {error}", path.display()));
         let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(cannot)?;
         match file.try_lock() {
-            Ok(()) => Ok(Self { _file: file }),
+            Ok(()) => Ok(Self { file }),
             Err(TryLockError::WouldBlock) => Err(Error::FailedPrecondition {
                 reason: "DATA_DIR_IN_USE",
                 message: format!(
@@ -31,5 +31,13 @@ impl FolderLock {
             }),
             Err(TryLockError::Error(error)) => Err(cannot(error)),
         }
+    }
+}
+
+impl Drop for FolderLock {
+    fn drop(&mut self) {
+        // Closing the file is not enough: a child process that is just being started holds a copy of it until it runs its own
+        // program. If this fails, the lock still goes with the last copy.
+        let _ = self.file.unlock();
     }
 }

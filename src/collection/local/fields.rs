@@ -99,6 +99,7 @@ impl Inner {
         fill(&mut batch);
         self.commit(batch, |state| {
             state.schema = Arc::new(schema);
+            self.published.store(Arc::clone(&state.schema));
             apply(state);
         })
     }

@@ -46,7 +46,11 @@ impl Inner {
             if lists.into_iter().all(|(list, query)| is_complete(list, query, window, &is_match)) {
                 return Ok(cut(found, request, is_match));
             }
-            window = window.saturating_mul(GROWTH);
+            // As wide as the matches so far suggest, twice over.
+            let lists = found.neighbours.iter();
+            let matches = lists.map(|list| list.iter().filter(|neighbour| is_match(neighbour.key.item)).count());
+            let fewest = matches.min().unwrap_or(0).max(1);
+            window = window.saturating_mul(GROWTH.max(2 * largest / fewest));
         }
     }
 

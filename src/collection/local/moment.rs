@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
 use super::plan::Changes;
@@ -21,6 +22,8 @@ pub(super) struct Inner {
     /// Odd while store and index may disagree; stays odd if a writer dies in between.
     epoch: AtomicU64,
     pub(super) state: RwLock<State>,
+    /// The state's schema once more, for asynchronous threads, which must not wait for a search to let go of the state.
+    pub(super) published: ArcSwap<CollectionSchema>,
     pub(super) pool: Option<Arc<rayon::ThreadPool>>,
 }
 
@@ -37,7 +40,9 @@ const PAUSE: Duration = Duration::from_micros(50);
 impl Inner {
     pub(super) fn new(store: Store, state: State, pool: Option<Arc<rayon::ThreadPool>>) -> Self {
         let (id, counters) = (state.schema.id, state.counters);
-        Self { store, id, writer: Mutex::new(counters), epoch: AtomicU64::new(0), state: RwLock::new(state), pool }
+        let published = ArcSwap::new(Arc::clone(&state.schema));
+        let (writer, epoch, state) = (Mutex::new(counters), AtomicU64::new(0), RwLock::new(state));
+        Self { store, id, writer, epoch, state, published, pool }
     }
 
     /// The collection as of now.
@@ -97,7 +102,7 @@ impl Inner {
 
     /// The description as of now.
     pub(super) fn schema(&self) -> Arc<CollectionSchema> {
-        Arc::clone(&self.state.read().schema)
+        self.published.load_full()
     }
 }
 

@@ -70,7 +70,11 @@ impl Inner {
         let neighbours: Vec<Vec<Neighbour>> = request
             .queries
             .iter()
-            .map(|query| search_one(&state, key, query, limit(query), request.params.exact, accepted))
+            .enumerate()
+            .map(|(position, query)| {
+                let list = search_one(&state, key, query, limit(query), request.params.exact, accepted);
+                list.map_err(|error| error.within(&format!("queries[{position}]")))
+            })
             .collect::<Result<_>>()?;
         drop(state);
         times.search += start.elapsed();
