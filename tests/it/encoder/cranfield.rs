@@ -85,10 +85,10 @@ fn minilm_ranks_cranfield_as_the_reference_does() {
         let found = ndcg_at_10(&collection, &documents, &queries);
         println!("{TEST}: nDCG@10 {found:.5} in {}, reference {expected:.5}", precision.name());
         if precision == Precision::F32 {
-            // Control: each document's neighbour in its place finds next to nothing.
+            // Control: another document's vector in the place of each finds next to nothing. Neighbours are too much alike.
             let mut shifted = documents;
-            shifted.rotate_left(1);
-            assert!(ndcg_at_10(&collection, &shifted, &queries) < 0.1);
+            shifted.rotate_left(collection.documents.len() / 2);
+            assert!(ndcg_at_10(&collection, &shifted, &queries) < expected / 4.0);
         }
         figures.push(found);
     }
