@@ -67,11 +67,15 @@ async fn embed(client: &Client, caller: usize, call: usize) -> Result<(), tonic:
 
 async fn search(client: &Client, caller: usize, call: usize) -> Result<(), tonic::Status> {
     let part = v1::QueryPart { content: Some(v1::query_part::Content::Text(text(caller, call, 0))), weight: None };
-    let request = v1::SearchRequest { collection: "bench".to_owned(), parts: vec![part], limit: 10, ..Default::default() };
+    let request =
+        v1::SearchRequest { collection: "bench".to_owned(), parts: vec![part], limit: 10, ..Default::default() };
     client.search.clone().search(request).await.map(|_| ())
 }
 
-async fn call_until<F: Future<Output = Result<(), tonic::Status>>>(end: Instant, mut call: impl FnMut(usize) -> F) -> Seen {
+async fn call_until<F: Future<Output = Result<(), tonic::Status>>>(
+    end: Instant,
+    mut call: impl FnMut(usize) -> F,
+) -> Seen {
     let mut seen = Seen::default();
     let mut number = 0;
     while Instant::now() < end {
@@ -139,13 +143,23 @@ async fn main() {
     let source = v1::field_spec::Source::Text(v1::TextSource { encoder: ENCODER.to_owned(), names: vec![] });
     let field = v1::FieldSpec { name: "text".to_owned(), source: Some(source) };
     let spec = v1::CollectionSpec { name: "bench".to_owned(), fields: vec![field], ..Default::default() };
-    client.collections.clone().create_collection(v1::CreateCollectionRequest { spec: Some(spec) }).await.expect("created");
+    client
+        .collections
+        .clone()
+        .create_collection(v1::CreateCollectionRequest { spec: Some(spec) })
+        .await
+        .expect("created");
     for batch in 0..20 {
         let item = |n: usize| {
-            let texts = v1::TextParts { chunks: vec![format!("stored note {n} of batch {batch} about topic {}", n % 17)] };
+            let texts =
+                v1::TextParts { chunks: vec![format!("stored note {n} of batch {batch} about topic {}", n % 17)] };
             v1::Item { id: format!("{batch}-{n}"), texts: [("body".to_owned(), texts)].into(), ..Default::default() }
         };
-        let request = v1::UpsertRequest { collection: "bench".to_owned(), items: (0..500).map(item).collect(), ..Default::default() };
+        let request = v1::UpsertRequest {
+            collection: "bench".to_owned(),
+            items: (0..500).map(item).collect(),
+            ..Default::default()
+        };
         client.items.clone().upsert(request).await.expect("stored");
     }
     for repeat in 1..=REPEATS {

@@ -26,6 +26,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .bytes(".pictor.v1.Media.data")
         .bytes(".pictor.v1.StoredMedia.data")
         .bytes(".pictor.v1.QueryPart.image")
+        .bytes(".pictor.v1.EmbedInput.image")
         .compile_fds(descriptors)?;
     Ok(())
 }

@@ -118,7 +118,10 @@ async fn an_interrupted_ingest_goes_on_without_loss() {
     let output = tokio::task::spawn_blocking(|| again.wait_with_output()).await.expect("no panic").expect("an end");
     let told = summary(&output);
     assert_eq!((told["unchanged"].as_u64(), told["created"].as_u64()), (Some(total), Some(0)), "{told}");
-    println!("{total} records in {:.1} s with a killed client and a killed server; again: {told}", started.elapsed().as_secs_f64());
+    println!(
+        "{total} records in {:.1} s with a killed client and a killed server; again: {told}",
+        started.elapsed().as_secs_f64()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -144,13 +147,18 @@ async fn the_commands_of_the_readme_work() {
         commands += 1;
     }
     assert!(commands >= 5, "the README shows the commands");
-    let embed = readme.lines().flat_map(|line| line.split('`')).find(|code| code.starts_with("target/release/pictor-server embed"));
+    let embed = readme
+        .lines()
+        .flat_map(|line| line.split('`'))
+        .find(|code| code.starts_with("target/release/pictor-server embed"));
     let texts = folder.path().join("texts");
     std::fs::write(&texts, "one text\n\nanother\n").expect("a file");
     let out = folder.path().join("out.safetensors");
     let words: Vec<String> = shell_words(embed.expect("the README shows embed"))
         .into_iter()
-        .map(|word| word.replace("FILE", &texts.display().to_string()).replace("OUT.safetensors", &out.display().to_string()))
+        .map(|word| {
+            word.replace("FILE", &texts.display().to_string()).replace("OUT.safetensors", &out.display().to_string())
+        })
         .map(|word| word.replace(".deps/models", &crate::support::models_dir().display().to_string()))
         .collect();
     let output = Command::new(env!("CARGO_BIN_EXE_pictor-server")).args(&words[1..]).output().expect("it runs");
