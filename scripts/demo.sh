@@ -1,0 +1,113 @@
+#!/usr/bin/env bash
+# The body of `make demo`: sets up, builds, starts a server on loopback, stores the emoji, searches by meaning, and checks
+# what is found. --keep leaves the server running until Ctrl-C.
+# PICTOR_DEMO_DIR: where the data go (default .deps/demo/data; emptied at the start).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+keep=no
+case "${1:-}" in
+  "") ;;
+  --keep) keep=yes ;;
+  *) echo "usage: scripts/demo.sh [--keep]" >&2; exit 2 ;;
+esac
+
+say() { printf '\ndemo: %s\n' "$*"; }
+fail() { printf 'demo: %s\n' "$*" >&2; exit 1; }
+now() { date +%s; }
+began=$(now)
+command -v python3 >/dev/null 2>&1 || fail "missing prerequisite: python3 (3.9 or newer)"
+
+say "setting up (scripts/setup.sh)"
+scripts/setup.sh
+say "building"
+cargo build --release --locked --workspace
+python3 scripts/demo_corpus.py
+built=$(now)
+
+bin=target/release
+data=${PICTOR_DEMO_DIR:-.deps/demo/data}
+log=$data/server.log
+# Only a folder that an earlier demo made is emptied.
+if [ -e "$data" ] && [ ! -e "$data/.pictor-demo" ]; then
+  [ -z "$(ls -A "$data")" ] || fail "$data is not empty and not from an earlier demo; set PICTOR_DEMO_DIR"
+fi
+rm -rf "$data"
+mkdir -p "$data"
+touch "$data/.pictor-demo"
+
+read -r grpc http < <(python3 -c '
+import socket
+sockets = [socket.socket() for _ in range(2)]
+for s in sockets: s.bind(("127.0.0.1", 0))
+print(*(s.getsockname()[1] for s in sockets))')
+export PICTOR_URL=http://127.0.0.1:$grpc
+unset PICTOR_API_KEY
+
+server=
+stop_server() {
+  local pid=$server
+  server=
+  [ -n "$pid" ] || return 0
+  kill -TERM "$pid" 2>/dev/null || true
+  wait "$pid" 2>/dev/null || true
+}
+trap stop_server EXIT
+trap 'exit 130' INT TERM
+
+say "starting the server on 127.0.0.1:$grpc (log: $log)"
+"$bin/pictor-server" serve --data-dir "$data/store" --models-dir .deps/models \
+  --grpc "127.0.0.1:$grpc" --http "127.0.0.1:$http" >"$log" 2>&1 &
+server=$!
+ready() {
+  python3 - "http://127.0.0.1:$http/readyz" <<'PYTHON'
+import sys, urllib.request
+opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+try:
+    sys.exit(0 if opener.open(sys.argv[1], timeout=2).status == 200 else 1)
+except OSError:
+    sys.exit(1)
+PYTHON
+}
+waited=0
+until ready; do
+  kill -0 "$server" 2>/dev/null || { tail -20 "$log" >&2; fail "the server ended before it was ready"; }
+  waited=$((waited + 1))
+  [ "$waited" -le 120 ] || { tail -20 "$log" >&2; fail "the server was not ready after two minutes"; }
+  sleep 0.5
+done
+
+say "storing the emoji: a picture, a name and keywords each"
+"$bin/pictor" collection create emoji --text-field text=all-minilm-l6-v2:name,keywords
+"$bin/pictor" ingest emoji .deps/demo/corpus/emoji.jsonl --no-journal
+stored=$(now)
+count=$("$bin/pictor" count emoji)
+[ "$count" = 3786 ] || fail "expected 3786 items, the server counts $count"
+
+say "searching by meaning"
+searches=0
+python3 scripts/demo_search.py --pictor "$bin/pictor" || searches=$?
+say "set-up and build $((built - began)) s, storing $((stored - built)) s, searching $(($(now) - stored)) s"
+
+by_hand() {
+  cat <<HAND
+
+Go on by hand:
+$1
+  $bin/pictor --url $2 search emoji --text 'a cup of something hot' --limit 5
+  $bin/pictor --url $2 search emoji --item 1f98a --filter 'group = "Animals & Nature"'
+  $bin/pictor --url $2 search emoji --text 'happy' --minus 'cat' --filter 'subgroup ^= "face"'
+  $bin/pictor --url $2 get emoji 1f600
+  $bin/pictor --url $2 status
+  $bin/pictor --help
+HAND
+}
+if [ "$keep" = yes ] && [ "$searches" = 0 ]; then
+  by_hand "  (the server is running until Ctrl-C)" "$PICTOR_URL"
+  wait "$server" || true
+  server=
+else
+  stop_server
+  by_hand "  $bin/pictor-server serve --data-dir $data/store --models-dir .deps/models &" http://127.0.0.1:7600
+fi
+exit "$searches"
