@@ -228,7 +228,7 @@ fn unknown_names_are_errors() {
 
 /// Every write sets payload and vector to the same number; a hit that shows two numbers is half old and half new.
 ///
-/// Fails when a reader takes the index and the snapshot of the store at different moments.
+/// Fails when a read that met a write on its way is not repeated.
 #[test]
 fn no_hit_is_half_old_and_half_new() {
     let folder = tempfile::tempdir().expect("a folder");
