@@ -6,9 +6,10 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock};
 
 use super::catalog_entry::{AliasChange, CollectionInfo, NewCollection, NewField};
+use super::local::audit_scope;
 use super::schema::CollectionSchema;
 use super::{CollectionBackend, LocalCollection};
-use crate::store::{Counters, Snapshot, Store};
+use crate::store::{AuditReport, Counters, Snapshot, Store, audit};
 use crate::types::limits::COLLECTIONS;
 use crate::types::names::check_name;
 use crate::{Error, Result};
@@ -108,6 +109,19 @@ impl Catalog {
     pub fn list(&self) -> Vec<CollectionInfo> {
         let entries = self.entries.read();
         entries.collections.iter().map(|(name, entry)| entries.info(name, entry)).collect()
+    }
+
+    /// Checks everything stored of a collection, broken or not; if it is open, also its index. Writers wait meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Corruption`], [`Error::Storage`] if the check cannot go on.
+    pub fn verify(&self, name: &str) -> Result<AuditReport> {
+        let info = self.get(name)?;
+        match (info.backend, info.schema) {
+            (Ok(backend), _) => backend.verify(),
+            (Err(_), Some(schema)) => audit(&self.store.snapshot(), &audit_scope(&schema)),
+            (Err(error), None) => Err(error),
+        }
     }
 
     /// Collections' names by alias.

@@ -110,6 +110,9 @@ pub(super) fn options(definition: &Definition, cache: &Cache, write_buffer: usiz
     options.set_block_based_table_factory(&blocks);
     options.set_compression_type(definition.compression);
     options.set_write_buffer_size(write_buffer);
+    // Every changed item leaves a deleted key behind, because internal ids are never used again; scans would step over all of
+    // them until a compaction happens to come by.
+    options.add_compact_on_deletion_collector_factory(4096, 2048, 0.5);
     if let Some(bytes) = definition.blobs_from {
         options.set_enable_blob_files(true);
         options.set_min_blob_size(bytes);

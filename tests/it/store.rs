@@ -254,6 +254,9 @@ fn a_broken_collection_does_not_stop_the_others() {
     let broken: Vec<String> =
         catalog.list().into_iter().filter(|info| info.backend.is_err()).map(|info| info.name).collect();
     assert_eq!(broken, ["?3", "bad"]);
+    let problems = catalog.verify("bad").expect("an audit").problems;
+    assert!(problems[0].contains("not a unit vector of 8"), "{problems:?}");
+    assert_eq!(reason_of(catalog.verify("?3")), "DATA_CORRUPTION");
     assert_eq!(catalog.drop_collection("bad"), Ok(0));
     assert_eq!(catalog.drop_collection("?3"), Ok(0));
     assert_eq!(catalog.list().len(), 1);

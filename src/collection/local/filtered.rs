@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::id_set::IdSet;
-use super::moment::{Inner, Moment};
+use super::moment::{Inner, Look, Moment};
 use super::search::{Found, Request, Stopwatch, cut};
 use crate::collection::backend::VectorQuery;
 use crate::index::Neighbour;
@@ -28,16 +28,17 @@ impl Inner {
         &self,
         request: &Request<'_>,
         filter: &Filter,
+        look: Look,
         mismatches: &mut Mismatches,
         times: &mut Stopwatch,
     ) -> Result<Found<'_>> {
         let largest = request.queries.iter().map(|query| query.limit).max().unwrap_or(1);
         let mut window = largest.saturating_mul(GROWTH).max(FIRST_WINDOW);
         loop {
-            let moment = self.moment()?;
+            let moment = self.moment(look)?;
             if window > moment.state.names.len() / WINDOW_SHARE {
                 drop(moment);
-                return self.search_scanned(request, filter, mismatches, times);
+                return self.search_scanned(request, filter, look, mismatches, times);
             }
             let found = self.look_up(moment, request, |_| window, &|_| true, times)?;
             let judged = judge(&found.records, filter, mismatches);
@@ -59,11 +60,12 @@ impl Inner {
         &self,
         request: &Request<'_>,
         filter: &Filter,
+        look: Look,
         mismatches: &mut Mismatches,
         times: &mut Stopwatch,
     ) -> Result<Found<'_>> {
         for _ in 0..SCANS {
-            let Moment { state, snapshot } = self.moment()?;
+            let Moment { state, snapshot } = self.moment(look)?;
             let counters = state.counters;
             drop(state);
             let start = std::time::Instant::now();
@@ -78,7 +80,7 @@ impl Inner {
             // Changed items may be found and then refused, so more than the limit may have to be looked at.
             let mut extra = 0;
             loop {
-                let moment = self.moment()?;
+                let moment = self.moment(look)?;
                 let Some(changed) = moment.state.payload_changes.since(counters.version) else { break };
                 let changed: HashSet<u64> = changed.into_iter().collect();
                 let is_unsure = |internal: u64| internal >= counters.next_internal || changed.contains(&internal);

@@ -20,3 +20,4 @@ mod verify;
 mod write;
 
 pub use service::LocalCollection;
+pub(in crate::collection) use verify::audit_scope;

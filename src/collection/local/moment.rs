@@ -27,10 +27,20 @@ pub(super) struct Inner {
     pub(super) pool: Option<Arc<rayon::ThreadPool>>,
 }
 
-/// An index and a snapshot as of the same write. The index is locked for writers as long as `state` lives.
+/// An index and a snapshot, as [`Look`] says. The index is locked for writers as long as `state` lives.
 pub(super) struct Moment<'a> {
     pub(super) state: RwLockReadGuard<'a, State>,
     pub(super) snapshot: Snapshot<'a>,
+}
+
+/// How a reader takes its moment.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    /// Without waiting: the snapshot may hold a write that the index does not have yet. What the index names is then either
+    /// missing from the snapshot, or has the parts that the index knows; internal ids are never used again.
+    AtOnce,
+    /// Index and snapshot agree.
+    Agreed,
 }
 
 /// How often a reader looks again, and the pause between, before it waits for the writer.
@@ -45,11 +55,27 @@ impl Inner {
         Self { store, id, writer, epoch, state, published, pool }
     }
 
+    /// Reads without waiting for writers; if what the index names is missing, once more with an agreed moment.
+    ///
+    /// # Errors
+    /// As [`Inner::moment`] and as `work`.
+    pub(super) fn read<T>(&self, work: impl Fn(Look) -> Result<T>) -> Result<T> {
+        match work(Look::AtOnce) {
+            Err(Error::Corruption(_)) => work(Look::Agreed),
+            outcome => outcome,
+        }
+    }
+
     /// The collection as of now.
     ///
     /// # Errors
     /// [`Error::NotFound`] if it was dropped, [`Error::Internal`] if a writer died half way.
-    pub(super) fn moment(&self) -> Result<Moment<'_>> {
+    pub(super) fn moment(&self, look: Look) -> Result<Moment<'_>> {
+        if look == Look::AtOnce {
+            // In this order, so that the index is never newer than the snapshot.
+            let state = self.state.read();
+            return Moment { state, snapshot: self.store.snapshot() }.checked();
+        }
         for _ in 0..LOOKS {
             if let Some(moment) = self.look() {
                 return moment.checked();

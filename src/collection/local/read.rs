@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::moment::{Inner, Moment};
+use super::moment::{Inner, Look, Moment};
 use crate::collection::backend::{BackendStats, ScrollPage, Selection, StoredItem};
 use crate::store::{ItemRecord, Snapshot};
 use crate::types::ItemId;
@@ -13,8 +13,8 @@ use crate::{Error, Result};
 const SCROLL_BATCH: usize = 256;
 
 impl Inner {
-    pub(super) fn get(&self, ids: &[ItemId], select: Selection) -> Result<Vec<Option<StoredItem>>> {
-        let Moment { state, snapshot } = self.moment()?;
+    pub(super) fn get(&self, ids: &[ItemId], select: Selection, look: Look) -> Result<Vec<Option<StoredItem>>> {
+        let Moment { state, snapshot } = self.moment(look)?;
         let schema = Arc::clone(&state.schema);
         drop(state);
         let internals = snapshot.internal_ids(self.id, ids)?;
@@ -30,11 +30,12 @@ impl Inner {
         filter: Option<&Filter>,
         limit: usize,
         select: Selection,
+        look: Look,
     ) -> Result<ScrollPage> {
         if limit == 0 {
             return Err(Error::invalid("limit", "expected at least 1, got 0"));
         }
-        let Moment { state, snapshot } = self.moment()?;
+        let Moment { state, snapshot } = self.moment(look)?;
         let schema = Arc::clone(&state.schema);
         drop(state);
         let mut mismatches = Mismatches::default();
@@ -63,8 +64,8 @@ impl Inner {
         Ok(ScrollPage { items, next, mismatches })
     }
 
-    pub(super) fn count(&self, filter: Option<&Filter>) -> Result<u64> {
-        let Moment { state, snapshot } = self.moment()?;
+    pub(super) fn count(&self, filter: Option<&Filter>, look: Look) -> Result<u64> {
+        let Moment { state, snapshot } = self.moment(look)?;
         let items = state.names.len() as u64;
         drop(state);
         let Some(filter) = filter else { return Ok(items) };

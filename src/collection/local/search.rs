@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::moment::{Inner, Moment};
+use super::moment::{Inner, Look, Moment};
 use super::state::{Eligible, GenerationKey, State};
 use crate::collection::backend::{BackendHit, SearchParams, SearchReply, VectorQuery};
 use crate::collection::schema::CollectionSchema;
@@ -37,16 +37,16 @@ pub(super) struct Stopwatch {
 }
 
 impl Inner {
-    pub(super) fn search(&self, request: &Request<'_>, filter: Option<&Filter>) -> Result<SearchReply> {
+    pub(super) fn search(&self, request: &Request<'_>, filter: Option<&Filter>, look: Look) -> Result<SearchReply> {
         check(&self.schema(), request)?;
         let mut times = Stopwatch::default();
         let mut mismatches = Mismatches::default();
         let found = match filter {
             None => {
-                let found = self.look_up(self.moment()?, request, |query| query.limit, &|_| true, &mut times)?;
+                let found = self.look_up(self.moment(look)?, request, |query| query.limit, &|_| true, &mut times)?;
                 cut(found, request, |_| true)
             }
-            Some(filter) => self.search_filtered(request, filter, &mut mismatches, &mut times)?,
+            Some(filter) => self.search_filtered(request, filter, look, &mut mismatches, &mut times)?,
         };
         let start = Instant::now();
         let hits = self.hits(found, request)?;

@@ -77,7 +77,7 @@ impl CollectionBackend for LocalCollection {
     }
 
     async fn get(&self, ids: Vec<ItemId>, select: Selection) -> Result<Vec<Option<StoredItem>>> {
-        self.blocking(move |inner| inner.get(&ids, select)).await
+        self.blocking(move |inner| inner.read(|look| inner.get(&ids, select, look))).await
     }
 
     async fn scroll(
@@ -87,11 +87,14 @@ impl CollectionBackend for LocalCollection {
         limit: usize,
         select: Selection,
     ) -> Result<ScrollPage> {
-        self.blocking(move |inner| inner.scroll(after.as_ref(), filter.as_ref(), limit, select)).await
+        self.blocking(move |inner| {
+            inner.read(|look| inner.scroll(after.as_ref(), filter.as_ref(), limit, select, look))
+        })
+        .await
     }
 
     async fn count(&self, filter: Option<Filter>) -> Result<u64> {
-        self.blocking(move |inner| inner.count(filter.as_ref())).await
+        self.blocking(move |inner| inner.read(|look| inner.count(filter.as_ref(), look))).await
     }
 
     async fn search_batch(
@@ -105,7 +108,7 @@ impl CollectionBackend for LocalCollection {
         let field = field.to_owned();
         self.blocking(move |inner| {
             let request = Request { field: &field, generation, queries: &queries, params: &params };
-            inner.search(&request, filter.as_ref())
+            inner.read(|look| inner.search(&request, filter.as_ref(), look))
         })
         .await
     }

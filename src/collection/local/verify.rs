@@ -10,7 +10,7 @@ use crate::store::{AuditReport, AuditScope, LiveGeneration, audit};
 use crate::types::ItemId;
 
 /// What an audit of a collection with this description covers.
-pub(crate) fn audit_scope(schema: &CollectionSchema) -> AuditScope {
+pub(in crate::collection) fn audit_scope(schema: &CollectionSchema) -> AuditScope {
     let generations = schema.fields.iter().flat_map(|field| {
         field.generations.iter().map(|generation| LiveGeneration {
             field: field.id,
