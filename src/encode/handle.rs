@@ -194,7 +194,8 @@ impl EncoderHandle {
     pub fn stats(&self) -> EncoderStats {
         let (queue_depth, queue_capacity) = self.0.queue.depth(Lane::Document);
         let (query_depth, query_capacity) = self.0.queue.depth(Lane::Query);
-        EncoderStats { queue_depth, queue_capacity, query_depth, query_capacity, ..self.0.health.stats() }
+        let waiting = self.0.queue.waiting();
+        EncoderStats { queue_depth, queue_capacity, query_depth, query_capacity, waiting, ..self.0.health.stats() }
     }
 
     /// Refuses new texts, finishes those accepted and ends the worker. Blocking.

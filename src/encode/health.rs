@@ -11,6 +11,8 @@ pub struct EncoderStats {
     /// Queries accepted and not yet answered.
     pub query_depth: usize,
     pub query_capacity: usize,
+    /// Inputs of both that are tokenized and that the worker has not taken yet.
+    pub waiting: usize,
     /// Batches that the network ran, probes included.
     pub batches: u64,
     /// Inputs encoded.

@@ -227,6 +227,11 @@ impl Queue {
         state.rate = if state.rate == 0.0 { rate } else { 0.8 * state.rate + 0.2 * rate };
     }
 
+    /// Inputs that are tokenized and that the worker has not taken yet, in both lanes.
+    pub fn waiting(&self) -> usize {
+        self.state.lock().lanes.iter().map(VecDeque::len).sum()
+    }
+
     /// Inputs in a lane and its capacity.
     pub fn depth(&self, lane: Lane) -> (usize, usize) {
         (self.state.lock().taken[lane as usize], self.capacities[lane as usize])

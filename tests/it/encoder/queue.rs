@@ -216,6 +216,7 @@ fn queries_go_first() {
     // 5 batches of 16-token documents, then a query of 5 tokens.
     let documents = rig.send(&["a b c d e f g h i j k l m n o p"; 20], Role::Document);
     let query = rig.send(&["a"], Role::Query);
+    eventually(|| rig.handle.stats().waiting == 21);
     rig.release();
     for thread in [held, documents, query] {
         thread.join().expect("thread").expect("answered");
