@@ -18,7 +18,7 @@ TOP = 5
 
 def arguments(query):
     flags = []
-    for name in ("text", "item", "filter"):
+    for name in ("text", "item", "minus", "filter"):
         if name in query:
             flags += [f"--{name}", query[name]]
     return ["search", "emoji", *flags, "--limit", str(TOP)]
@@ -35,6 +35,8 @@ def search(binary, query):
 
 def title(query):
     text = f"“{query['text']}”" if "text" in query else f"more like {query['item']}"
+    if "minus" in query:
+        text += f", but not “{query['minus']}”"
     return f"{text}, where {query['filter']}" if "filter" in query else text
 
 
