@@ -25,7 +25,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .btree_map(".")
         .bytes(".pictor.v1.Media.data")
         .bytes(".pictor.v1.StoredMedia.data")
-        .bytes(".pictor.v1.QueryPart.content.image")
+        .bytes(".pictor.v1.QueryPart.image")
+        .bytes(".pictor.v1.EmbedInput.image")
         .compile_fds(descriptors)?;
     Ok(())
 }

@@ -1,1 +1,181 @@
-fn main() {}
+//! `pictor-server`: parses the command line, sets up logging, runs one command.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand};
+use pictor::config::{ServeArgs, ServeSettings};
+use pictor::encode::EncodeSettings;
+use pictor::encode::offline::{EmbedRequest, embed_texts};
+use pictor::engine::{Engine, EngineSettings};
+use pictor::model::device::preload_cuda;
+use pictor::model::{DeviceChoice, PrecisionChoice, folder, inspect};
+use pictor::resources::Resources;
+use pictor::rpc::auth::ApiKeys;
+use pictor::server;
+use tokio::net::TcpListener;
+
+/// Vector retrieval with the encoders inside.
+#[derive(Parser)]
+#[command(name = "pictor-server", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serves collections over gRPC.
+    Serve(ServeArgs),
+    /// Encodes texts or pictures into a safetensors file, without a server.
+    Embed(EmbedArgs),
+    /// Looks after the models folder.
+    #[command(subcommand)]
+    Models(ModelsCommand),
+}
+
+#[derive(Args)]
+struct EmbedArgs {
+    /// A model's folder: a revision, or the folder above it with its file `current`.
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    /// A file with one picture's path a line.
+    #[arg(long, value_name = "LIST")]
+    images_from: Option<PathBuf>,
+    /// A file with one text a line; an empty line is an empty text.
+    #[arg(long, value_name = "FILE", conflicts_with = "texts_jsonl")]
+    texts_from: Option<PathBuf>,
+    /// A file with one JSON string or {"text": …} a line.
+    #[arg(long, value_name = "FILE")]
+    texts_jsonl: Option<PathBuf>,
+    /// Where the safetensors file goes; it appears whole or not at all.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// auto, cpu or cuda:N.
+    #[arg(long, default_value = "auto")]
+    device: DeviceChoice,
+    /// auto, f32, bf16 or f16.
+    #[arg(long, default_value = "auto")]
+    dtype: PrecisionChoice,
+    /// pictor or reference; they differ for pictures only.
+    #[arg(long, default_value = "pictor", value_parser = ["pictor", "reference"])]
+    preprocess: String,
+}
+
+#[derive(Subcommand)]
+enum ModelsCommand {
+    /// Lists every revision.
+    List {
+        #[arg(long, value_name = "DIR", env = "PICTOR_MODELS_DIR")]
+        models_dir: PathBuf,
+    },
+    /// Prints what a model is, as JSON.
+    Inspect {
+        /// NAME or NAME@REVISION.
+        model: String,
+        #[arg(long, value_name = "DIR", env = "PICTOR_MODELS_DIR")]
+        models_dir: PathBuf,
+    },
+    /// Checks that a model loads and is what its card says.
+    Verify {
+        /// NAME or NAME@REVISION.
+        model: String,
+        #[arg(long, value_name = "DIR", env = "PICTOR_MODELS_DIR")]
+        models_dir: PathBuf,
+    },
+}
+
+fn main() -> anyhow::Result<()> {
+    let cli = Cli::parse();
+    match cli.command {
+        Command::Serve(args) => serve(&args.resolve()?),
+        Command::Embed(args) => embed(args),
+        Command::Models(command) => models(&command),
+    }
+}
+
+fn serve(settings: &ServeSettings) -> anyhow::Result<()> {
+    // Before any call into torch: CUDA's libraries register themselves when they are opened.
+    let device: DeviceChoice = settings.device.parse()?;
+    preload_cuda(device)?;
+    let dtype = settings.dtype.parse()?;
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("PICTOR_LOG").unwrap_or_else(|_| "info".into()))
+        .with_writer(std::io::stderr)
+        .init();
+    let keys = settings.api_key_file.as_deref().map(ApiKeys::read).transpose()?.unwrap_or_default();
+    let resources = Resources::divide(settings.threads, settings.memory)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
+    runtime.block_on(async {
+        // Bound first, so that a taken port is reported before the data is opened.
+        let grpc = TcpListener::bind(settings.grpc).await.with_context(|| format!("listening on {}", settings.grpc))?;
+        let http = TcpListener::bind(settings.http).await.with_context(|| format!("listening on {}", settings.http))?;
+        if !settings.grpc.ip().is_loopback() && !keys.is_required() {
+            tracing::warn!("serving {} to the network without API keys; set --api-key-file", settings.grpc);
+        }
+        let engine_settings = EngineSettings {
+            data_dir: settings.data_dir.clone(),
+            models_dir: settings.models_dir.clone(),
+            device,
+            dtype,
+            encode_queue: settings.encode_queue,
+            resources,
+        };
+        let engine = tokio::task::spawn_blocking(move || Engine::open(engine_settings)).await??;
+        tracing::info!(grpc = %grpc.local_addr()?, http = %http.local_addr()?, "serving");
+        let preloading = engine.clone();
+        tokio::spawn(async move { preloading.preload().await });
+        server::run(grpc, http, engine, keys, stop_signal()?).await?;
+        tracing::info!("stopped");
+        Ok(())
+    })
+}
+
+/// Completes at SIGTERM or SIGINT.
+fn stop_signal() -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+fn embed(args: EmbedArgs) -> anyhow::Result<()> {
+    preload_cuda(args.device)?;
+    let settings = EncodeSettings { device: args.device, dtype: args.dtype, ..EncodeSettings::default() };
+    let request = EmbedRequest {
+        model: args.model,
+        texts_from: args.texts_from,
+        texts_jsonl: args.texts_jsonl,
+        images_from: args.images_from,
+        out: args.out,
+        settings,
+    };
+    print_json(&embed_texts(&request)?)
+}
+
+fn models(command: &ModelsCommand) -> anyhow::Result<()> {
+    match command {
+        ModelsCommand::List { models_dir } => inspect::list(models_dir)?.iter().try_for_each(print_json),
+        ModelsCommand::Inspect { model, models_dir } => {
+            print_json(&inspect::inspect(&folder::resolve(models_dir, model)?)?)
+        }
+        ModelsCommand::Verify { model, models_dir } => {
+            let report = inspect::verify(&folder::resolve(models_dir, model)?)?;
+            print_json(&report)?;
+            anyhow::ensure!(report.problems.is_empty(), "{model} is not sound: {}", report.problems.join("; "));
+            Ok(())
+        }
+    }
+}
+
+/// One object a line.
+fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{}", serde_json::to_string(value)?).context("writing to standard output")
+}

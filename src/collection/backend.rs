@@ -94,7 +94,10 @@ pub struct PayloadWrite {
 #[derive(Clone, Debug, PartialEq)]
 pub enum PayloadChange {
     /// Sets these top-level keys, removes those; the others stay.
-    Merge { set: Payload, remove: Vec<String> },
+    Merge {
+        set: Payload,
+        remove: Vec<String>,
+    },
     Replace(Payload),
 }
 
@@ -205,7 +208,8 @@ pub struct Capabilities {
 
 /// One collection's items and vectors.
 ///
-/// Batch calls answer per item, in order; an `Err` for the whole call means that nothing of it was done.
+/// Batch calls answer per item, in order; an `Err` for the whole call means that nothing of it was done, unless its reason is
+/// `WRITES_STOPPED`: then it is in doubt.
 #[async_trait]
 pub trait CollectionBackend: Send + Sync {
     fn capabilities(&self) -> Capabilities;
@@ -225,7 +229,13 @@ pub trait CollectionBackend: Send + Sync {
     async fn get(&self, ids: Vec<ItemId>, select: Selection) -> Result<Vec<Option<StoredItem>>>;
 
     /// Reads items in the order of their ids, after `after`. An item stored during the whole scroll is seen exactly once.
-    async fn scroll(&self, after: Option<ItemId>, filter: Option<Filter>, limit: usize, select: Selection) -> Result<ScrollPage>;
+    async fn scroll(
+        &self,
+        after: Option<ItemId>,
+        filter: Option<Filter>,
+        limit: usize,
+        select: Selection,
+    ) -> Result<ScrollPage>;
 
     async fn count(&self, filter: Option<Filter>) -> Result<u64>;
 

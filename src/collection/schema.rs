@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::types::limits::{DIMENSION, FIELDS};
 use crate::types::names::check_name;
-use crate::types::{Error, PartRef, PartKind, Result, Timestamp};
+use crate::types::{Error, PartKind, PartRef, Result, Timestamp};
 
 /// Which parts of an item a field holds vectors of, and who makes them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,10 +45,15 @@ impl FieldSpec {
         check_name("field.name", &self.name)?;
         match &self.source {
             FieldSource::Media { encoder } | FieldSource::Text { encoder, .. } if encoder.is_empty() => {
-                Err(Error::invalid("field.encoder", "name the encoder, like all-minilm-l6-v2; Encoders.ListEncoders lists them"))
+                Err(Error::invalid(
+                    "field.encoder",
+                    "name the encoder, like all-minilm-l6-v2; Encoders.ListEncoders lists them",
+                ))
             }
             FieldSource::Text { names, .. } => names.iter().try_for_each(|name| check_name("field.names", name)),
-            FieldSource::Vector { dimension: 0, .. } => Err(Error::invalid("field.dimension", "expected at least 1, got 0")),
+            FieldSource::Vector { dimension: 0, .. } => {
+                Err(Error::invalid("field.dimension", "expected at least 1, got 0"))
+            }
             FieldSource::Vector { dimension, .. } => DIMENSION.check("field.dimension", *dimension as usize),
             FieldSource::Media { .. } => Ok(()),
         }
@@ -94,7 +99,10 @@ impl Field {
     /// [`Error::Corruption`] if there is none, which no operation leaves behind.
     pub fn current(&self) -> Result<&Generation> {
         let is_current = |generation: &&Generation| generation.state == GenerationState::Current;
-        self.generations.iter().find(is_current).ok_or_else(|| Error::Corruption(format!("field {:?} has no current generation", self.name)))
+        self.generations
+            .iter()
+            .find(is_current)
+            .ok_or_else(|| Error::Corruption(format!("field {:?} has no current generation", self.name)))
     }
 }
 
@@ -133,8 +141,18 @@ impl CollectionSchema {
         let name = if name.is_empty() { &self.default_field } else { name };
         self.fields.iter().find(|field| field.name == name).ok_or_else(|| {
             let known: Vec<_> = self.fields.iter().map(|field| field.name.as_str()).collect();
-            Error::NotFound { kind: "field", name: format!("{name} (collection {} has {})", self.name, known.join(", ")) }
+            Error::NotFound {
+                kind: "field",
+                name: format!("{name} (collection {} has {})", self.name, known.join(", ")),
+            }
         })
+    }
+
+    /// The field with this number, if it has this generation.
+    #[must_use]
+    pub fn field_of(&self, id: u32, generation: u32) -> Option<&Field> {
+        let has = |field: &Field| field.generations.iter().any(|stored| stored.number == generation);
+        self.fields.iter().find(|field| field.id == id).filter(|field| has(field))
     }
 }
 

@@ -1,1 +1,17 @@
-fn main() {}
+//! The integration tests: one binary, one file for each boundary.
+
+mod backend;
+mod crash;
+mod crash_judge;
+mod crash_server;
+mod encoder;
+mod errors;
+mod fixture;
+mod ingest;
+mod model;
+mod oracle;
+mod random;
+mod serve;
+mod store;
+mod support;
+mod tidy;

@@ -138,7 +138,7 @@ impl Args {
         };
         if let Some(file) = &self.image {
             let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-            add(Part::Image, Content::Image(bytes));
+            add(Part::Image, Content::Image(bytes.into()));
         }
         if let Some(id) = &self.item {
             add(Part::Item, Content::ItemId(id.clone()));

@@ -1,0 +1,42 @@
+# Every target does its own set-up. PICTOR_CACHE=DIR keeps what set-up fetches and builds outside this checkout.
+CARGO ?= cargo
+export CARGO_TERM_COLOR ?= auto
+
+.PHONY: setup build demo test verify bench lint golden dist clean
+
+setup:
+	@scripts/setup.sh
+
+build: setup
+	$(CARGO) build --release --locked --workspace
+
+# Builds, starts a server on loopback, indexes the emoji, runs ten searches and checks their answers.
+demo: build
+	@scripts/demo.sh
+
+# Everything, with short fault runs.
+test: setup
+	$(CARGO) test --release --locked --workspace
+
+# Full fault counts and the long model test; up to two hours.
+verify: setup
+	PICTOR_VERIFY=1 $(CARGO) test --release --locked --workspace -- --test-threads=2
+
+lint: setup
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
+
+# Speed, beside the peers; never gates. Raw numbers go to benches/results/.
+bench: build
+	@benches/run.sh
+
+# Computes the golden values again with the reference implementations.
+golden: setup
+	@scripts/golden.sh
+
+# A folder that runs without this checkout: binaries and the libraries they open.
+dist: build
+	@scripts/dist.sh
+
+clean:
+	rm -rf target .deps .cargo/config.toml

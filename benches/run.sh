@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Runs the benches named (default: all) and keeps the raw numbers, with machine and commit, in benches/results/.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+commit=$(git rev-parse --short=12 HEAD)
+machine="$(grep -m1 'model name' /proc/cpuinfo | cut -d: -f2 | sed 's/^ *//'), $(nproc) cores"
+
+bench() { cargo bench --quiet --locked --profile release --bench "$@"; }
+
+load() { bench load; }
+
+# The peers come from a virtual environment of their own, versions pinned.
+scan() {
+  local venv=.deps/bench-venv folder
+  if [ ! -x "$venv/bin/python" ]; then
+    python3 -m venv "$venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check faiss-cpu==1.15.1 numpy==2.4.6
+  fi
+  folder=$(mktemp -d)
+  bench scan -- "$folder"
+  OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 "$venv/bin/python" benches/scan.py "$folder"
+  rm -r "$folder"
+}
+
+mkdir -p benches/results
+for name in "${@:-load scan}"; do
+  for one in $name; do
+    out=benches/results/$one-$(date +%F)-$commit.jsonl
+    printf '{"bench":"%s","machine":"%s","commit":"%s","date":"%s"}\n' "$one" "$machine" "$commit" "$(date -u +%FT%TZ)" >"$out"
+    "$one" | tee -a "$out"
+    echo "kept in $out"
+  done
+done

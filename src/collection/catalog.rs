@@ -1,0 +1,313 @@
+//! All collections of a store, and their aliases.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parking_lot::{Mutex, RwLock};
+
+use super::catalog_entry::{AliasChange, CollectionInfo, NewCollection, NewField};
+use super::local::audit_scope;
+use super::schema::CollectionSchema;
+use super::{CollectionBackend, LocalCollection};
+use crate::store::{AuditReport, Counters, Snapshot, Store, audit};
+use crate::types::limits::COLLECTIONS;
+use crate::types::names::check_name;
+use crate::{Error, Result};
+
+/// How a catalog runs its collections.
+#[derive(Clone, Default)]
+pub struct CatalogSettings {
+    /// Large searches are split over these threads; without them each runs on its own thread.
+    pub search_pool: Option<Arc<rayon::ThreadPool>>,
+}
+
+/// All collections of a store. Every call but [`Catalog::resolve`], [`Catalog::list`] and [`Catalog::aliases`] blocks.
+pub struct Catalog {
+    store: Store,
+    settings: CatalogSettings,
+    /// Held by the one who changes the catalog.
+    change: Mutex<()>,
+    entries: RwLock<Entries>,
+}
+
+#[derive(Default)]
+struct Entries {
+    collections: BTreeMap<String, Entry>,
+    /// Collections' names by alias.
+    aliases: BTreeMap<String, String>,
+}
+
+#[derive(Clone)]
+struct Entry {
+    id: u32,
+    schema: Option<Arc<CollectionSchema>>,
+    backend: Result<Arc<LocalCollection>>,
+}
+
+impl Catalog {
+    /// Opens every collection of the store. One that cannot be opened is kept as broken and does not stop the others.
+    ///
+    /// # Errors
+    /// [`Error::Storage`], [`Error::Corruption`] if the list of collections itself cannot be read.
+    pub fn open(store: Store, settings: CatalogSettings) -> Result<Self> {
+        let mut entries = Entries::default();
+        let mut names = BTreeMap::new();
+        {
+            let snapshot = store.snapshot();
+            for (id, json) in snapshot.schemas()? {
+                let (name, entry) = open_entry(&store, &snapshot, &settings, id, &json);
+                names.insert(id, name.clone());
+                entries.collections.insert(name, entry);
+            }
+            for (alias, id) in snapshot.aliases()? {
+                match names.get(&id) {
+                    Some(name) => drop(entries.aliases.insert(alias, name.clone())),
+                    None => tracing::warn!(alias, id, "an alias names no collection"),
+                }
+            }
+        }
+        Ok(Self { store, settings, change: Mutex::new(()), entries: RwLock::new(entries) })
+    }
+
+    /// The store that holds the collections.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The collection of this name or alias.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; the error that broke the collection.
+    pub fn resolve(&self, name: &str) -> Result<Arc<dyn CollectionBackend>> {
+        Ok(self.resolve_local(name)?)
+    }
+
+    /// As [`Catalog::resolve`], with what only a local collection can do.
+    ///
+    /// # Errors
+    /// As [`Catalog::resolve`].
+    pub fn resolve_local(&self, name: &str) -> Result<Arc<LocalCollection>> {
+        self.get(name)?.backend
+    }
+
+    /// Describes the collection of this name or alias, broken or not.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub fn get(&self, name: &str) -> Result<CollectionInfo> {
+        let entries = self.entries.read();
+        let target = entries.aliases.get(name).map_or(name, String::as_str);
+        match entries.collections.get(target) {
+            Some(entry) => Ok(entries.info(target, entry)),
+            None => Err(not_found(name)),
+        }
+    }
+
+    /// Describes every collection, by name.
+    #[must_use]
+    pub fn list(&self) -> Vec<CollectionInfo> {
+        let entries = self.entries.read();
+        entries.collections.iter().map(|(name, entry)| entries.info(name, entry)).collect()
+    }
+
+    /// Checks everything stored of a collection, broken or not; if it is open, also its index. Writers wait meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Corruption`], [`Error::Storage`] if the check cannot go on.
+    pub fn verify(&self, name: &str) -> Result<AuditReport> {
+        let info = self.get(name)?;
+        match (info.backend, info.schema) {
+            (Ok(backend), _) => backend.verify(),
+            (Err(_), Some(schema)) => audit(&self.store.snapshot(), &audit_scope(&schema)),
+            (Err(error), None) => Err(error),
+        }
+    }
+
+    /// Collections' names by alias.
+    #[must_use]
+    pub fn aliases(&self) -> BTreeMap<String, String> {
+        self.entries.read().aliases.clone()
+    }
+
+    /// Creates an empty collection; durable on return.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyExists`] also for an alias of that name; [`Error::InvalidArgument`], [`Error::LimitExceeded`].
+    pub fn create(&self, new: NewCollection) -> Result<CollectionInfo> {
+        check_name("name", &new.name)?;
+        let _one_change = self.change.lock();
+        self.check_free(&new.name)?;
+        COLLECTIONS.check("collections", self.entries.read().collections.len() + 1)?;
+        // A first look, so that a bad request draws no number.
+        new.clone().into_schema(0)?;
+        let schema = new.into_schema(self.store.next_collection_id()?)?;
+        let mut batch = self.store.batch();
+        batch.put_schema(schema.id, &to_json(&schema)?);
+        batch.put_counters(schema.id, Counters { version: 0, next_internal: 1 });
+        self.store.commit(batch)?;
+        self.store.sync()?;
+        let (id, name, kept) = (schema.id, schema.name.clone(), Arc::new(schema.clone()));
+        let pool = self.settings.search_pool.clone();
+        let backend = Arc::new(LocalCollection::open(&self.store, &self.store.snapshot(), schema, pool)?);
+        self.entries.write().collections.insert(name.clone(), Entry { id, schema: Some(kept), backend: Ok(backend) });
+        self.get(&name)
+    }
+
+    /// Removes a collection with its aliases; returns how many items it had. Readers that hold it find it gone.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::FailedPrecondition`] with `IS_ALIAS` for an alias.
+    pub fn drop_collection(&self, name: &str) -> Result<u64> {
+        let _one_change = self.change.lock();
+        let entry = self.own_entry(name)?;
+        let aliases: Vec<String> = self.aliases_of(name);
+        let mut batch = self.store.batch();
+        batch.delete_collection(entry.id);
+        aliases.iter().for_each(|alias| batch.delete_alias(alias));
+        let items = match &entry.backend {
+            Ok(backend) => backend.drop_with(batch)?,
+            Err(_) => {
+                self.store.commit(batch)?;
+                0
+            }
+        };
+        {
+            let mut entries = self.entries.write();
+            entries.collections.remove(name);
+            aliases.iter().for_each(|alias| drop(entries.aliases.remove(alias)));
+        }
+        self.store.sync()?;
+        Ok(items)
+    }
+
+    /// Adds a field; durable on return.
+    ///
+    /// # Errors
+    /// [`Error::FailedPrecondition`] with `COLLECTION_NOT_EMPTY` if an encoder would have to make vectors of stored items;
+    /// [`Error::AlreadyExists`], [`Error::NotFound`], [`Error::InvalidArgument`], [`Error::LimitExceeded`].
+    pub fn add_field(&self, collection: &str, field: NewField) -> Result<CollectionInfo> {
+        let _one_change = self.change.lock();
+        self.resolve_local(collection)?.add_field(field)?;
+        self.store.sync()?;
+        self.get(collection)
+    }
+
+    /// Removes a field with its vectors; a dropped default field is followed by the first that is left.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub fn drop_field(&self, collection: &str, field: &str) -> Result<CollectionInfo> {
+        let _one_change = self.change.lock();
+        self.resolve_local(collection)?.drop_field(field)?;
+        self.store.sync()?;
+        self.get(collection)
+    }
+
+    /// Applies all changes in their order, or none.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for a missing collection or an alias to remove that is not there; [`Error::AlreadyExists`] if a
+    /// collection has the alias's name; [`Error::InvalidArgument`].
+    pub fn update_aliases(&self, changes: &[AliasChange]) -> Result<()> {
+        let _one_change = self.change.lock();
+        let mut aliases = self.aliases();
+        let mut batch = self.store.batch();
+        for AliasChange { alias, collection } in changes {
+            check_name("alias", alias)?;
+            match collection {
+                Some(collection) => {
+                    if self.entries.read().collections.contains_key(alias) {
+                        return Err(Error::AlreadyExists { kind: "collection", name: alias.clone() });
+                    }
+                    batch.put_alias(alias, self.own_entry(collection)?.id);
+                    aliases.insert(alias.clone(), collection.clone());
+                }
+                None => {
+                    let missing = || Error::NotFound { kind: "alias", name: alias.clone() };
+                    aliases.remove(alias).ok_or_else(missing)?;
+                    batch.delete_alias(alias);
+                }
+            }
+        }
+        self.store.commit(batch)?;
+        self.entries.write().aliases = aliases;
+        self.store.sync()
+    }
+
+    fn check_free(&self, name: &str) -> Result<()> {
+        let entries = self.entries.read();
+        let name = || name.to_owned();
+        if entries.collections.contains_key(&name()) {
+            return Err(Error::AlreadyExists { kind: "collection", name: name() });
+        }
+        match entries.aliases.contains_key(&name()) {
+            true => Err(Error::AlreadyExists { kind: "alias", name: name() }),
+            false => Ok(()),
+        }
+    }
+
+    /// The entry of a collection that must be called by its own name.
+    fn own_entry(&self, name: &str) -> Result<Entry> {
+        let entries = self.entries.read();
+        if let Some(target) = entries.aliases.get(name) {
+            return Err(Error::FailedPrecondition {
+                reason: "IS_ALIAS",
+                message: format!("{name:?} is an alias of the collection {target:?}; name the collection itself"),
+            });
+        }
+        entries.collections.get(name).cloned().ok_or_else(|| not_found(name))
+    }
+
+    fn aliases_of(&self, name: &str) -> Vec<String> {
+        self.entries.read().aliases_of(name)
+    }
+}
+
+impl Entries {
+    fn info(&self, name: &str, entry: &Entry) -> CollectionInfo {
+        let schema = match &entry.backend {
+            Ok(backend) => Some(backend.schema()),
+            Err(_) => entry.schema.clone(),
+        };
+        let (name, aliases) = (name.to_owned(), self.aliases_of(name));
+        CollectionInfo { name, schema, aliases, backend: entry.backend.clone() }
+    }
+
+    fn aliases_of(&self, name: &str) -> Vec<String> {
+        let of_name = self.aliases.iter().filter(|(_, target)| *target == name);
+        of_name.map(|(alias, _)| alias.clone()).collect()
+    }
+}
+
+fn open_entry(
+    store: &Store,
+    snapshot: &Snapshot<'_>,
+    settings: &CatalogSettings,
+    id: u32,
+    json: &[u8],
+) -> (String, Entry) {
+    let schema: CollectionSchema = match serde_json::from_slice(json) {
+        Ok(schema) => schema,
+        Err(error) => {
+            let error = Error::Corruption(format!("the description of collection number {id}: {error}"));
+            tracing::error!(id, %error, "a collection is broken");
+            return (format!("?{id}"), Entry { id, schema: None, backend: Err(error) });
+        }
+    };
+    let (name, kept) = (schema.name.clone(), Arc::new(schema.clone()));
+    let backend = LocalCollection::open(store, snapshot, schema, settings.search_pool.clone()).map(Arc::new);
+    if let Err(error) = &backend {
+        tracing::error!(name, %error, "a collection is broken");
+    }
+    (name, Entry { id, schema: Some(kept), backend })
+}
+
+/// A description as it is stored.
+pub(super) fn to_json(schema: &CollectionSchema) -> Result<Vec<u8>> {
+    serde_json::to_vec(schema).map_err(|error| Error::Internal(format!("cannot write a schema as JSON: {error}")))
+}
+
+fn not_found(name: &str) -> Error {
+    Error::NotFound { kind: "collection", name: name.to_owned() }
+}

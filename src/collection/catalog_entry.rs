@@ -1,0 +1,113 @@
+//! What the catalog takes and gives.
+
+use std::sync::Arc;
+
+use super::LocalCollection;
+use super::schema::{
+    CollectionSchema, Field, FieldSource, FieldSpec, Generation, GenerationState, MediaOriginals, check_fields,
+};
+use crate::store::unique_id;
+use crate::types::Timestamp;
+use crate::{Error, Result};
+
+/// What an encoder resolved to when a field was bound to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GenerationSpec {
+    /// NAME@REVISION.
+    pub encoder: String,
+    pub space: String,
+    pub dimension: u32,
+    /// Hexadecimal.
+    pub fingerprint: String,
+}
+
+/// A field to create. `encoder` is what its source's encoder resolved to, and `None` for the caller's vectors.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewField {
+    pub spec: FieldSpec,
+    pub encoder: Option<GenerationSpec>,
+}
+
+/// A collection to create; an empty default field means the first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NewCollection {
+    pub name: String,
+    pub fields: Vec<NewField>,
+    pub media_originals: MediaOriginals,
+    pub default_field: String,
+}
+
+/// Makes an alias name a collection; `None` removes the alias.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AliasChange {
+    pub alias: String,
+    pub collection: Option<String>,
+}
+
+/// A collection as the catalog lists it.
+#[derive(Clone)]
+pub struct CollectionInfo {
+    /// `?NUMBER` if even the description cannot be read.
+    pub name: String,
+    pub schema: Option<Arc<CollectionSchema>>,
+    pub aliases: Vec<String>,
+    /// The open collection, or why it is broken.
+    pub backend: Result<Arc<LocalCollection>>,
+}
+
+impl NewCollection {
+    /// The description of the new collection, with its number and a new uid.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`], [`Error::LimitExceeded`].
+    pub(super) fn into_schema(self, id: u32) -> Result<CollectionSchema> {
+        let specs: Vec<FieldSpec> = self.fields.iter().map(|field| field.spec.clone()).collect();
+        check_fields(&specs, &self.default_field)?;
+        let first = specs.first().map(|field| field.name.clone()).unwrap_or_default();
+        let uid = unique_id();
+        let numbered = self.fields.into_iter().zip(1..);
+        let fields: Vec<Field> = numbered.map(|(field, id)| field.into_field(id, &uid)).collect::<Result<_>>()?;
+        Ok(CollectionSchema {
+            id,
+            name: self.name,
+            next_field_id: fields.len() as u32 + 1,
+            fields,
+            media_originals: self.media_originals,
+            default_field: if self.default_field.is_empty() { first } else { self.default_field },
+            created: Timestamp::now(),
+            uid,
+        })
+    }
+}
+
+impl NewField {
+    /// The field with its first generation. A caller's space without a name is one of its own.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] if source and encoder do not fit.
+    pub(super) fn into_field(self, id: u32, collection_uid: &str) -> Result<Field> {
+        let Self { spec, encoder } = self;
+        let generation = match (&spec.source, encoder) {
+            (FieldSource::Vector { dimension, space }, None) => GenerationSpec {
+                encoder: String::new(),
+                space: if space.is_empty() { format!("own:{collection_uid}/{id}") } else { space.clone() },
+                dimension: *dimension,
+                fingerprint: String::new(),
+            },
+            (FieldSource::Media { .. } | FieldSource::Text { .. }, Some(encoder)) => encoder,
+            (FieldSource::Vector { .. }, Some(_)) => {
+                return Err(Error::invalid("field", "a field of the caller's vectors has no encoder"));
+            }
+            _ => return Err(Error::invalid("field.encoder", "the encoder is not resolved")),
+        };
+        let generation = Generation {
+            number: 1,
+            encoder: generation.encoder,
+            space: generation.space,
+            dimension: generation.dimension,
+            fingerprint: generation.fingerprint,
+            state: GenerationState::Current,
+        };
+        Ok(Field { id, name: spec.name, source: spec.source, generations: vec![generation] })
+    }
+}

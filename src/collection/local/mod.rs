@@ -1,0 +1,23 @@
+//! The collection in this process: items in the store, vectors also in memory.
+//!
+//! One writer at a time plans a batch, commits it, and applies it to the index under the same lock; waiting for the disk
+//! happens outside. Readers take a [`moment::Moment`]: an index and a snapshot of the store that agree.
+
+mod fields;
+mod filtered;
+mod hydrate;
+mod id_set;
+mod load;
+mod moment;
+mod payload_changes;
+mod plan;
+mod plan_item;
+mod read;
+mod search;
+mod service;
+mod state;
+mod verify;
+mod write;
+
+pub use service::LocalCollection;
+pub(in crate::collection) use verify::audit_scope;

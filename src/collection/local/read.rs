@@ -1,0 +1,108 @@
+//! Reads without a query vector.
+
+use std::sync::Arc;
+
+use super::moment::{Inner, Look, Moment};
+use crate::collection::backend::{BackendStats, ScrollPage, Selection, StoredItem};
+use crate::store::{ItemRecord, Snapshot};
+use crate::types::ItemId;
+use crate::types::filter::{Filter, Mismatches, matches};
+use crate::{Error, Result};
+
+/// Records that a filtered scroll reads at once.
+const SCROLL_BATCH: usize = 256;
+
+impl Inner {
+    pub(super) fn get(&self, ids: &[ItemId], select: Selection, look: Look) -> Result<Vec<Option<StoredItem>>> {
+        let Moment { state, snapshot } = self.moment(look)?;
+        let schema = Arc::clone(&state.schema);
+        drop(state);
+        let internals = snapshot.internal_ids(self.id, ids)?;
+        let found: Vec<u64> = internals.iter().flatten().copied().collect();
+        let records = self.records(&snapshot, &found)?;
+        let mut items = self.hydrate(&snapshot, &schema, records, select)?.into_iter();
+        Ok(internals.iter().map(|internal| internal.and_then(|_| items.next())).collect())
+    }
+
+    pub(super) fn scroll(
+        &self,
+        after: Option<&ItemId>,
+        filter: Option<&Filter>,
+        limit: usize,
+        select: Selection,
+        look: Look,
+    ) -> Result<ScrollPage> {
+        if limit == 0 {
+            return Err(Error::invalid("limit", "expected at least 1, got 0"));
+        }
+        let Moment { state, snapshot } = self.moment(look)?;
+        let schema = Arc::clone(&state.schema);
+        drop(state);
+        let mut mismatches = Mismatches::default();
+        let mut ids = snapshot.scan_ids(self.id, after).peekable();
+        let mut found: Vec<(u64, ItemRecord)> = Vec::new();
+        let mut is_more = ids.peek().is_some();
+        while is_more && found.len() < limit {
+            let missing = limit - found.len();
+            let wanted = if filter.is_some() { SCROLL_BATCH.max(missing) } else { missing };
+            let internals: Vec<u64> =
+                ids.by_ref().take(wanted).map(|entry| entry.map(|(_, internal)| internal)).collect::<Result<_>>()?;
+            is_more = ids.peek().is_some();
+            let mut records = self.records(&snapshot, &internals)?.into_iter();
+            while let Some((internal, record)) = records.next() {
+                if filter.is_none_or(|filter| matches(filter, &record.head.payload, &mut mismatches)) {
+                    found.push((internal, record));
+                    if found.len() == limit {
+                        is_more |= records.next().is_some();
+                        break;
+                    }
+                }
+            }
+        }
+        let next = found.last().filter(|_| is_more).map(|(_, record)| record.head.id.clone());
+        let items = self.hydrate(&snapshot, &schema, found, select)?;
+        Ok(ScrollPage { items, next, mismatches })
+    }
+
+    pub(super) fn count(&self, filter: Option<&Filter>, look: Look) -> Result<u64> {
+        let Moment { state, snapshot } = self.moment(look)?;
+        let items = state.names.len() as u64;
+        drop(state);
+        let Some(filter) = filter else { return Ok(items) };
+        let mut mismatches = Mismatches::default();
+        let mut count = 0;
+        for entry in snapshot.scan_heads(self.id) {
+            count += u64::from(matches(filter, &entry?.1.payload, &mut mismatches));
+        }
+        Ok(count)
+    }
+
+    /// The records of internal ids that must be there.
+    pub(super) fn records(&self, snapshot: &Snapshot<'_>, internals: &[u64]) -> Result<Vec<(u64, ItemRecord)>> {
+        let records = snapshot.records(self.id, internals)?.into_iter().zip(internals);
+        records
+            .map(|(record, &internal)| {
+                let lost = || Error::Corruption(format!("internal id {internal} is listed but has no record"));
+                Ok((internal, record.ok_or_else(lost)?))
+            })
+            .collect()
+    }
+
+    pub(super) fn stats(&self) -> BackendStats {
+        use crate::index::VectorIndex;
+        let state = self.state.read();
+        let mut stats = BackendStats {
+            items: state.names.len() as u64,
+            version: state.counters.version,
+            applied_version: state.counters.version,
+            ..BackendStats::default()
+        };
+        for (&(field, generation), index) in &state.indexes {
+            stats.index_bytes += index.bytes() as u64;
+            if let Some(field) = state.schema.field_of(field, generation) {
+                stats.vectors.insert((field.name.clone(), generation), index.len() as u64);
+            }
+        }
+        stats
+    }
+}

@@ -1,0 +1,123 @@
+//! The backend seam over the local collection: every call runs on a blocking thread.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::load::load;
+use super::moment::Inner;
+use super::search::Request;
+use crate::collection::backend::{
+    BackendStats, Capabilities, CollectionBackend, Durability, ItemWrite, PayloadWrite, ScrollPage, SearchParams,
+    SearchReply, Selection, StoredItem, VectorQuery, WriteAck,
+};
+use crate::collection::schema::CollectionSchema;
+use crate::store::{AuditReport, Snapshot, Store};
+use crate::types::ItemId;
+use crate::types::filter::Filter;
+use crate::{Error, Result};
+
+/// A collection whose items live in this process's store. Cheap to clone.
+#[derive(Clone)]
+pub struct LocalCollection {
+    pub(super) inner: Arc<Inner>,
+}
+
+impl LocalCollection {
+    /// Loads ids and vectors into memory. Blocks.
+    ///
+    /// # Errors
+    /// [`Error::Corruption`], [`Error::Storage`]: this collection is broken, others need not be.
+    pub(in crate::collection) fn open(
+        store: &Store,
+        snapshot: &Snapshot<'_>,
+        schema: CollectionSchema,
+        pool: Option<Arc<rayon::ThreadPool>>,
+    ) -> Result<Self> {
+        let state = load(snapshot, schema, pool.as_ref())?;
+        Ok(Self { inner: Arc::new(Inner::new(store.clone(), state, pool)) })
+    }
+
+    /// Checks every invariant of the stored data, and the index against it. Blocks, and stops writers meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::Storage`], [`Error::Corruption`] if the check cannot go on.
+    pub fn verify(&self) -> Result<AuditReport> {
+        self.inner.verify()
+    }
+
+    /// Runs blocking work off the asynchronous threads; it is finished even if the caller gives up.
+    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&Inner) -> Result<T> + Send + 'static) -> Result<T> {
+        let inner = Arc::clone(&self.inner);
+        let outcome = tokio::task::spawn_blocking(move || work(&inner)).await;
+        outcome.map_err(|error| Error::Internal(format!("a collection's worker failed: {error}")))?
+    }
+}
+
+#[async_trait]
+impl CollectionBackend for LocalCollection {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { media: true, sync_durability: true, read_your_writes: true }
+    }
+
+    fn schema(&self) -> Arc<CollectionSchema> {
+        self.inner.schema()
+    }
+
+    async fn upsert(&self, writes: Vec<ItemWrite>, durability: Durability) -> Result<Vec<Result<WriteAck>>> {
+        self.blocking(move |inner| inner.upsert(writes, durability)).await
+    }
+
+    async fn delete(&self, ids: Vec<ItemId>, durability: Durability) -> Result<Vec<Option<u64>>> {
+        self.blocking(move |inner| inner.delete(ids, durability)).await
+    }
+
+    async fn set_payload(&self, writes: Vec<PayloadWrite>, durability: Durability) -> Result<Vec<Result<WriteAck>>> {
+        self.blocking(move |inner| inner.set_payload(writes, durability)).await
+    }
+
+    async fn get(&self, ids: Vec<ItemId>, select: Selection) -> Result<Vec<Option<StoredItem>>> {
+        self.blocking(move |inner| inner.read(|look| inner.get(&ids, select, look))).await
+    }
+
+    async fn scroll(
+        &self,
+        after: Option<ItemId>,
+        filter: Option<Filter>,
+        limit: usize,
+        select: Selection,
+    ) -> Result<ScrollPage> {
+        self.blocking(move |inner| {
+            inner.read(|look| inner.scroll(after.as_ref(), filter.as_ref(), limit, select, look))
+        })
+        .await
+    }
+
+    async fn count(&self, filter: Option<Filter>) -> Result<u64> {
+        self.blocking(move |inner| inner.read(|look| inner.count(filter.as_ref(), look))).await
+    }
+
+    async fn search_batch(
+        &self,
+        field: &str,
+        generation: u32,
+        queries: Vec<VectorQuery>,
+        filter: Option<Filter>,
+        params: SearchParams,
+    ) -> Result<SearchReply> {
+        let field = field.to_owned();
+        self.blocking(move |inner| {
+            let request = Request { field: &field, generation, queries: &queries, params: &params };
+            inner.read(|look| inner.search(&request, filter.as_ref(), look))
+        })
+        .await
+    }
+
+    async fn flush(&self) -> Result<()> {
+        self.blocking(|inner| inner.store.sync()).await
+    }
+
+    fn stats(&self) -> BackendStats {
+        self.inner.stats()
+    }
+}

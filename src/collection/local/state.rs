@@ -1,0 +1,72 @@
+//! What a collection holds in memory.
+
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use super::payload_changes::PayloadChanges;
+use super::plan::{AddedItem, Changes};
+use crate::collection::schema::CollectionSchema;
+use crate::index::{Candidates, FlatIndex, VectorIndex, VectorKey};
+use crate::store::Counters;
+use crate::types::ItemId;
+
+/// Names a field's generation by number.
+pub(super) type GenerationKey = (u32, u32);
+
+pub(super) struct State {
+    pub(super) schema: Arc<CollectionSchema>,
+    /// Every item's id by its internal id: counts items and orders equal scores.
+    pub(super) names: HashMap<u64, ItemId>,
+    pub(super) indexes: BTreeMap<GenerationKey, FlatIndex>,
+    /// As of the newest write that is in the index.
+    pub(super) counters: Counters,
+    pub(super) payload_changes: PayloadChanges,
+    pub(super) is_dropped: bool,
+}
+
+impl State {
+    /// Brings the memory to where the store is after a batch.
+    pub(super) fn apply(&mut self, changes: Changes, counters: Counters) {
+        for internal in &changes.removed {
+            self.names.remove(internal);
+        }
+        let mut additions: BTreeMap<GenerationKey, Vec<(VectorKey, &[f32])>> = BTreeMap::new();
+        for (&item, AddedItem { vectors, .. }) in &changes.added {
+            for (slot, values) in vectors {
+                let key = VectorKey { item, part: slot.part };
+                additions.entry((slot.field, slot.generation)).or_default().push((key, values));
+            }
+        }
+        for (generation, index) in &mut self.indexes {
+            index.remove(&changes.removed);
+            if let Some(vectors) = additions.get(generation) {
+                index.insert(vectors);
+            }
+        }
+        drop(additions);
+        self.names.extend(changes.added.into_iter().map(|(internal, item)| (internal, item.id)));
+        for (version, internal) in changes.payloads {
+            self.payload_changes.note(version, internal);
+        }
+        self.counters = counters;
+    }
+}
+
+/// Which items one query may find: all but the excluded ones, and of these what `accepted` says.
+pub(super) struct Eligible<'a> {
+    pub(super) names: &'a HashMap<u64, ItemId>,
+    pub(super) excluded: HashSet<&'a ItemId>,
+    pub(super) accepted: &'a (dyn Fn(u64) -> bool + Sync),
+}
+
+impl Candidates for Eligible<'_> {
+    fn accepts(&self, item: u64) -> bool {
+        let is_excluded = || self.names.get(&item).is_some_and(|id| self.excluded.contains(id));
+        (self.accepted)(item) && (self.excluded.is_empty() || !is_excluded())
+    }
+
+    fn compare(&self, a: u64, b: u64) -> Ordering {
+        self.names.get(&a).cmp(&self.names.get(&b))
+    }
+}

@@ -1,0 +1,91 @@
+//! Runs planned writes: one writer at a time, one commit for a call, the wait for the disk outside the lock.
+
+use parking_lot::MutexGuard;
+
+use super::moment::{Inner, dropped};
+use super::plan::Plan;
+use crate::collection::backend::{Durability, ItemWrite, PayloadWrite, WriteAck};
+use crate::store::Counters;
+use crate::types::ItemId;
+use crate::{Error, Result};
+
+impl Inner {
+    pub(super) fn upsert(&self, writes: Vec<ItemWrite>, durability: Durability) -> Result<Vec<Result<WriteAck>>> {
+        let ids: Vec<ItemId> = writes.iter().map(|write| write.id.clone()).collect();
+        self.write(&ids, writes, durability, |plan, write| plan.upsert(write))
+    }
+
+    pub(super) fn set_payload(
+        &self,
+        writes: Vec<PayloadWrite>,
+        durability: Durability,
+    ) -> Result<Vec<Result<WriteAck>>> {
+        let ids: Vec<ItemId> = writes.iter().map(|write| write.id.clone()).collect();
+        self.write(&ids, writes, durability, |plan, write| plan.set_payload(write))
+    }
+
+    pub(super) fn delete(&self, ids: Vec<ItemId>, durability: Durability) -> Result<Vec<Option<u64>>> {
+        let known = ids.clone();
+        let outcomes = self.write(&known, ids, durability, |plan, id| Ok(plan.delete(id)))?;
+        // A delete plans no error of its own, so an error is of a later commit of a split batch.
+        outcomes.into_iter().collect()
+    }
+
+    /// Takes the writer's place.
+    pub(super) fn lock_writer(&self) -> Result<MutexGuard<'_, Counters>> {
+        let writer = self.writer.lock();
+        let state = self.state.read();
+        if state.is_dropped { Err(dropped(&state.schema)) } else { Ok(writer) }
+    }
+
+    /// Plans each write in order, commits, and waits for the disk if asked to.
+    fn write<W, A>(
+        &self,
+        ids: &[ItemId],
+        writes: Vec<W>,
+        durability: Durability,
+        plan_one: impl Fn(&mut Plan<'_>, W) -> Result<A>,
+    ) -> Result<Vec<Result<A>>> {
+        let outcomes = {
+            let mut writer = self.lock_writer()?;
+            self.store.check_writable()?;
+            let mut plan = Plan::new(self, *writer, ids.iter())?;
+            let count = writes.len();
+            let mut outcomes = Vec::with_capacity(count);
+            let mut committed = 0;
+            let mut failure = None;
+            for write in writes {
+                outcomes.push(plan_one(&mut plan, write));
+                if plan.is_full() {
+                    failure = plan.commit().err();
+                    if failure.is_some() {
+                        break;
+                    }
+                    committed = outcomes.len();
+                }
+            }
+            if failure.is_none() {
+                failure = plan.commit().err();
+            }
+            // Numbers drawn for a failed commit are not drawn again: the disk may hold more of it than it admits.
+            *writer = plan.counters;
+            match failure {
+                Some(error) if committed == 0 => return Err(error),
+                Some(error) => fail_rest(&mut outcomes, committed, count, &error),
+                None => {}
+            }
+            outcomes
+        };
+        // An unchanged item waits as well: the write that it relies on may still be on its way to the disk.
+        if durability == Durability::Sync && outcomes.iter().any(Result::is_ok) {
+            self.store.sync()?;
+        }
+        Ok(outcomes)
+    }
+}
+
+/// Turns everything after the first `committed` outcomes into the failure of their commit.
+fn fail_rest<A>(outcomes: &mut Vec<Result<A>>, committed: usize, count: usize, error: &Error) {
+    outcomes.truncate(committed);
+    outcomes.resize_with(count, || Err(error.clone()));
+}

@@ -1,0 +1,12 @@
+//! Collections: the seam to where items live, the local implementation over store and index, and the catalog of them all.
+
+pub mod backend;
+mod catalog;
+mod catalog_entry;
+pub mod local;
+pub mod schema;
+
+pub use backend::CollectionBackend;
+pub use catalog::{Catalog, CatalogSettings};
+pub use catalog_entry::{AliasChange, CollectionInfo, GenerationSpec, NewCollection, NewField};
+pub use local::LocalCollection;

@@ -1,0 +1,19 @@
+//! Encoders at work: a thread owns each network, cloneable handles feed it.
+
+pub mod batch;
+pub mod encoder;
+pub mod handle;
+pub mod health;
+pub mod offline;
+pub mod preprocess;
+pub mod queue;
+pub mod registry;
+pub mod settings;
+pub mod torch;
+mod worker;
+
+pub use encoder::{Encoder, EncoderInfo, EncoderInput, Preprocessor, Role, TokenizedText};
+pub use handle::{EncoderHandle, TextEmbedding};
+pub use health::EncoderStats;
+pub use registry::EncoderRegistry;
+pub use settings::EncodeSettings;

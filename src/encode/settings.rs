@@ -1,0 +1,35 @@
+//! How encoders run.
+
+use crate::model::{DeviceChoice, PrecisionChoice};
+
+/// Settings that all encoders of a process share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EncodeSettings {
+    pub device: DeviceChoice,
+    pub dtype: PrecisionChoice,
+    /// Threads that libtorch computes with. libtorch has one pool for the whole process, so the last encoder loaded
+    /// sets it for all; tokenizing has as many of its own.
+    pub threads: usize,
+    /// Documents that may be accepted and not yet answered, for each encoder.
+    pub queue_capacity: usize,
+    /// The same for queries, which go ahead of documents and are counted apart, so that ingest cannot shut search out.
+    pub query_capacity: usize,
+    /// Tokens of one batch, padding included; 0 chooses by device. A batch holds at least one text.
+    pub batch_tokens: usize,
+    /// Bytes of the query-embedding cache, for each encoder; 0 switches it off.
+    pub cache_bytes: u64,
+}
+
+impl Default for EncodeSettings {
+    fn default() -> Self {
+        Self {
+            device: DeviceChoice::Auto,
+            dtype: PrecisionChoice::Auto,
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            queue_capacity: 8192,
+            query_capacity: 1024,
+            batch_tokens: 0,
+            cache_bytes: 32 << 20,
+        }
+    }
+}

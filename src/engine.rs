@@ -1,0 +1,138 @@
+//! The door: wires catalog, encoders and search together. Cheap to clone; everything above it only converts.
+
+mod catalogue;
+mod items;
+mod report;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+pub use catalogue::CollectionSpec;
+pub use items::{Deleted, ItemPage};
+pub use report::{EncoderListing, EncoderState, EngineInfo, EngineStats, Feature};
+
+use crate::collection::backend::CollectionBackend;
+use crate::collection::{Catalog, CatalogSettings};
+use crate::encode::{EncodeSettings, EncoderRegistry};
+use crate::metrics::Metrics;
+use crate::model::device::device_name;
+use crate::model::{DeviceChoice, PrecisionChoice};
+use crate::resources::Resources;
+use crate::search::{Query, SearchAnswer, search};
+use crate::store::{Store, StoreSettings};
+use crate::types::{Error, Result, Timestamp};
+
+/// How an engine is set up.
+#[derive(Clone, Debug)]
+pub struct EngineSettings {
+    pub data_dir: PathBuf,
+    pub models_dir: PathBuf,
+    pub device: DeviceChoice,
+    pub dtype: PrecisionChoice,
+    pub encode_queue: usize,
+    pub resources: Resources,
+}
+
+/// A running engine.
+#[derive(Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    catalog: Catalog,
+    store: Store,
+    encoders: EncoderRegistry,
+    metrics: Arc<Metrics>,
+    settings: EngineSettings,
+    device: String,
+    started: Timestamp,
+    clock: Instant,
+}
+
+impl Engine {
+    /// Opens the data folder and the models folder; blocking. Encoders that collections use are loaded afterwards, by
+    /// [`Engine::preload`].
+    ///
+    /// # Errors
+    /// [`Error::FailedPrecondition`] if another process has the data folder, [`Error::Corruption`], [`Error::Storage`],
+    /// [`Error::InvalidArgument`] for bad settings.
+    pub fn open(settings: EngineSettings) -> Result<Self> {
+        let resources = settings.resources;
+        let device = device_name(settings.device.resolve()?);
+        let encoders = EncoderRegistry::open(
+            &settings.models_dir,
+            EncodeSettings {
+                device: settings.device,
+                dtype: settings.dtype,
+                threads: resources.encode_threads,
+                queue_capacity: settings.encode_queue,
+                cache_bytes: resources.query_cache_bytes,
+                ..EncodeSettings::default()
+            },
+        )?;
+        let store = Store::open(&settings.data_dir, &StoreSettings { memory_bytes: resources.store_bytes as usize })?;
+        let catalog = Catalog::open(
+            store.clone(),
+            CatalogSettings { search_pool: Some(search_pool(resources.search_threads)?) },
+        )?;
+        let shared = Shared {
+            catalog,
+            store,
+            encoders,
+            metrics: Arc::default(),
+            settings,
+            device,
+            started: Timestamp::now(),
+            clock: Instant::now(),
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Loads every encoder that a collection uses, so that the first search does not wait for it.
+    pub async fn preload(&self) {
+        for encoder in self.encoders_in_use() {
+            if let Err(error) = self.shared.encoders.get(&encoder).await {
+                tracing::error!(encoder, %error, "an encoder that collections use cannot be loaded");
+            }
+        }
+    }
+
+    #[must_use]
+    pub fn encoders(&self) -> &EncoderRegistry {
+        &self.shared.encoders
+    }
+
+    #[must_use]
+    pub fn metrics(&self) -> Arc<Metrics> {
+        Arc::clone(&self.shared.metrics)
+    }
+
+    /// Answers a query on a collection or alias.
+    ///
+    /// # Errors
+    /// As [`search`], and [`Error::NotFound`] for an unknown collection.
+    pub async fn search(&self, collection: &str, query: Query, deadline: Option<Instant>) -> Result<SearchAnswer> {
+        search(&self.backend(collection)?, &self.shared.encoders, query, deadline).await
+    }
+
+    /// Makes everything acknowledged so far survive power loss.
+    ///
+    /// # Errors
+    /// [`Error::Storage`], [`Error::StorageFull`].
+    pub async fn flush(&self) -> Result<()> {
+        let store = self.shared.store.clone();
+        tokio::task::spawn_blocking(move || store.sync()).await.map_err(|error| Error::Internal(error.to_string()))?
+    }
+
+    fn backend(&self, collection: &str) -> Result<Arc<dyn CollectionBackend>> {
+        self.shared.catalog.resolve(collection)
+    }
+}
+
+fn search_pool(threads: usize) -> Result<Arc<rayon::ThreadPool>> {
+    let pool =
+        rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|number| format!("search-{number}")).build();
+    pool.map(Arc::new).map_err(|error| Error::Internal(format!("the search threads cannot be started: {error}")))
+}

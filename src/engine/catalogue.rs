@@ -1,0 +1,151 @@
+//! Collections, fields and aliases through the door.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::Engine;
+use crate::collection::schema::{FieldSource, FieldSpec, MediaOriginals, check_fields};
+use crate::collection::{AliasChange, Catalog, CollectionInfo, GenerationSpec, NewCollection, NewField};
+use crate::types::{Error, Result};
+
+/// A collection as a caller describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CollectionSpec {
+    pub name: String,
+    pub fields: Vec<FieldSpec>,
+    pub media_originals: MediaOriginals,
+    /// Empty: the first field.
+    pub default_field: String,
+}
+
+impl Engine {
+    /// Makes a collection. Encoders are resolved to their present revision and stay bound to it.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`], [`Error::AlreadyExists`], [`Error::NotFound`] for an encoder, [`Error::FailedPrecondition`] if
+    /// an encoder cannot fill its field, [`Error::LimitExceeded`].
+    pub async fn create_collection(&self, spec: CollectionSpec) -> Result<CollectionInfo> {
+        check_fields(&spec.fields, &spec.default_field)?;
+        if spec.media_originals == MediaOriginals::Thumbnail {
+            return Err(Error::Unsupported("keeping thumbnails".to_owned()));
+        }
+        let mut fields = Vec::with_capacity(spec.fields.len());
+        for field in spec.fields {
+            fields.push(self.resolve_field(field).await?);
+        }
+        let new = NewCollection {
+            name: spec.name,
+            fields,
+            media_originals: spec.media_originals,
+            default_field: spec.default_field,
+        };
+        self.with_catalog(move |catalog| catalog.create(new)).await
+    }
+
+    /// Describes a collection, by its name or an alias.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub fn collection_info(&self, name: &str) -> Result<CollectionInfo> {
+        self.shared.catalog.get(name)
+    }
+
+    /// Describes every collection, by name.
+    #[must_use]
+    pub fn list_collections(&self) -> Vec<CollectionInfo> {
+        self.shared.catalog.list()
+    }
+
+    /// Removes a collection with everything in it; gives the number of its items.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; an alias is not enough.
+    pub async fn drop_collection(&self, name: String) -> Result<u64> {
+        self.with_catalog(move |catalog| catalog.drop_collection(&name)).await
+    }
+
+    /// Adds a field. A field filled by an encoder can only be added while the collection is empty.
+    ///
+    /// # Errors
+    /// As [`Engine::create_collection`].
+    pub async fn add_field(&self, collection: String, field: FieldSpec) -> Result<CollectionInfo> {
+        field.check()?;
+        let field = self.resolve_field(field).await?;
+        self.with_catalog(move |catalog| catalog.add_field(&collection, field)).await
+    }
+
+    /// Removes a field and its vectors; if it was the default, the first that is left becomes it.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::FailedPrecondition`].
+    pub async fn drop_field(&self, collection: String, field: String) -> Result<CollectionInfo> {
+        self.with_catalog(move |catalog| catalog.drop_field(&collection, &field)).await
+    }
+
+    /// Changes aliases, all in one step.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for a target, [`Error::AlreadyExists`] if a collection has the alias's name.
+    pub async fn update_aliases(&self, changes: Vec<AliasChange>) -> Result<()> {
+        self.with_catalog(move |catalog| catalog.update_aliases(&changes)).await
+    }
+
+    /// Collections by alias.
+    #[must_use]
+    pub fn aliases(&self) -> BTreeMap<String, String> {
+        self.shared.catalog.aliases()
+    }
+
+    /// The encoders that current generations were made with.
+    pub(super) fn encoders_in_use(&self) -> Vec<String> {
+        let mut encoders: Vec<String> = self
+            .list_collections()
+            .into_iter()
+            .filter_map(|info| info.schema)
+            .flat_map(|schema| schema.fields.clone())
+            .filter_map(|field| field.current().ok().map(|generation| generation.encoder.clone()))
+            .filter(|encoder| !encoder.is_empty())
+            .collect();
+        encoders.sort();
+        encoders.dedup();
+        encoders
+    }
+
+    /// Runs a change of the catalog off the asynchronous threads.
+    async fn with_catalog<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Catalog) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let shared = Arc::clone(&self.shared);
+        let done = tokio::task::spawn_blocking(move || work(&shared.catalog)).await;
+        done.map_err(|error| Error::Internal(format!("the change broke off: {error}")))?
+    }
+
+    /// Binds a field to the present revision of its encoder.
+    async fn resolve_field(&self, spec: FieldSpec) -> Result<NewField> {
+        let (encoder, is_image) = match &spec.source {
+            FieldSource::Vector { .. } => return Ok(NewField { spec, encoder: None }),
+            FieldSource::Text { encoder, .. } => (encoder, false),
+            FieldSource::Media { encoder } => (encoder, true),
+        };
+        let handle = self.encoders().get(encoder).await?;
+        let info = handle.info();
+        let (takes, needed) = if is_image { (info.encodes_image, "images") } else { (info.encodes_text, "texts") };
+        if !takes {
+            return Err(Error::FailedPrecondition {
+                reason: "ENCODER_CANNOT_FILL",
+                message: format!(
+                    "encoder {} ({}) does not encode {needed}; field {:?} needs one that does",
+                    info.name, info.architecture, spec.name
+                ),
+            });
+        }
+        let encoder = GenerationSpec {
+            encoder: info.full_name(),
+            space: info.space.clone(),
+            dimension: info.dimension as u32,
+            fingerprint: info.fingerprint.clone(),
+        };
+        Ok(NewField { spec, encoder: Some(encoder) })
+    }
+}

@@ -1,0 +1,163 @@
+//! Numbers for Prometheus.
+
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+use tonic::Code;
+
+use crate::engine::EngineStats;
+use crate::types::{Error, Result};
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct CallLabels {
+    method: String,
+    code: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct MethodLabels {
+    method: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct CollectionLabels {
+    collection: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct EncoderLabels {
+    encoder: String,
+}
+
+/// Everything that `/metrics` shows.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    calls: Family<CallLabels, Counter>,
+    call_seconds: Family<MethodLabels, Histogram, fn() -> Histogram>,
+    items: Family<CollectionLabels, Gauge>,
+    vectors: Family<CollectionLabels, Gauge>,
+    index_bytes: Family<CollectionLabels, Gauge>,
+    encoder_queue: Family<EncoderLabels, Gauge>,
+    encoder_inputs: Family<EncoderLabels, Gauge>,
+    encoder_failures: Family<EncoderLabels, Gauge>,
+    encoder_healthy: Family<EncoderLabels, Gauge>,
+    store_bytes: Gauge,
+    resident_bytes: Gauge,
+}
+
+/// 0.25 ms to 32 s.
+fn latency_histogram() -> Histogram {
+    Histogram::new(exponential_buckets(0.000_25, 2.0, 18))
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("pictor");
+        let calls = Family::default();
+        registry.register("calls", "gRPC calls by method and code", calls.clone());
+        let call_seconds =
+            Family::<MethodLabels, Histogram, fn() -> Histogram>::new_with_constructor(latency_histogram);
+        registry.register_with_unit("call", "Time to answer a gRPC call", Unit::Seconds, call_seconds.clone());
+        let mut by_collection = |name: &str, help: &str| {
+            let family = Family::<CollectionLabels, Gauge>::default();
+            registry.register(name, help, family.clone());
+            family
+        };
+        let items = by_collection("items", "Stored items");
+        let vectors = by_collection("vectors", "Indexed vectors of all generations");
+        let index_bytes = by_collection("index_bytes", "Memory of the indexes");
+        let mut by_encoder = |name: &str, help: &str| {
+            let family = Family::<EncoderLabels, Gauge>::default();
+            registry.register(name, help, family.clone());
+            family
+        };
+        let encoder_queue = by_encoder("encoder_queue", "Inputs waiting for the encoder");
+        let encoder_inputs = by_encoder("encoder_inputs_encoded", "Inputs encoded since the start");
+        let encoder_failures = by_encoder("encoder_failures", "Batches that failed since the start");
+        let encoder_healthy = by_encoder("encoder_healthy", "1 if the last batch or self-probe succeeded");
+        let store_bytes = Gauge::default();
+        registry.register("store_bytes", "Bytes of the store's files", store_bytes.clone());
+        let resident_bytes = Gauge::default();
+        registry.register("resident_bytes", "Resident memory of the process", resident_bytes.clone());
+        Self {
+            registry,
+            calls,
+            call_seconds,
+            items,
+            vectors,
+            index_bytes,
+            encoder_queue,
+            encoder_inputs,
+            encoder_failures,
+            encoder_healthy,
+            store_bytes,
+            resident_bytes,
+        }
+    }
+}
+
+impl Metrics {
+    /// Counts an answered call.
+    pub fn record_call(&self, method: &str, code: Code, elapsed: Duration) {
+        self.calls.get_or_create(&CallLabels { method: method.to_owned(), code: code_name(code) }).inc();
+        self.call_seconds.get_or_create(&MethodLabels { method: method.to_owned() }).observe(elapsed.as_secs_f64());
+    }
+
+    /// Writes everything in the OpenMetrics text format, with `stats` as the present state.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if formatting fails.
+    pub fn render(&self, stats: &EngineStats) -> Result<String> {
+        let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        for family in [&self.items, &self.vectors, &self.index_bytes] {
+            family.clear();
+        }
+        for (collection, stats) in &stats.collections {
+            let labels = CollectionLabels { collection: collection.clone() };
+            self.items.get_or_create(&labels).set(gauge(stats.items));
+            self.vectors.get_or_create(&labels).set(gauge(stats.vectors.values().sum()));
+            self.index_bytes.get_or_create(&labels).set(gauge(stats.index_bytes));
+        }
+        for (encoder, stats) in &stats.encoders {
+            let labels = EncoderLabels { encoder: encoder.clone() };
+            self.encoder_queue.get_or_create(&labels).set(gauge(stats.queue_depth as u64));
+            self.encoder_inputs.get_or_create(&labels).set(gauge(stats.inputs));
+            self.encoder_failures.get_or_create(&labels).set(gauge(stats.failures));
+            self.encoder_healthy.get_or_create(&labels).set(i64::from(stats.is_healthy));
+        }
+        self.store_bytes.set(gauge(stats.store_bytes));
+        self.resident_bytes.set(gauge(stats.resident_bytes));
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)
+            .map_err(|error| Error::Internal(error.to_string()))?;
+        Ok(text)
+    }
+}
+
+fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}

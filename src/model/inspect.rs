@@ -1,0 +1,148 @@
+//! What `models list`, `models inspect` and `models verify` say.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use tch::{Device, Kind};
+
+use super::card::Card;
+use super::fault::unreadable;
+use super::fingerprint::hash_file;
+use super::pooling::Pooling;
+use super::weights::Weights;
+use super::{Description, ModelFolder, card, folder};
+use crate::Result;
+
+/// One line of `models list`.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct ModelLine {
+    pub name: String,
+    pub revision: String,
+    /// True if a bare NAME means this revision.
+    pub is_current: bool,
+    pub path: PathBuf,
+}
+
+/// What a model is.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct ModelReport {
+    pub name: String,
+    pub revision: String,
+    pub path: PathBuf,
+    pub architecture: &'static str,
+    pub fingerprint: String,
+    pub space: String,
+    pub dimension: usize,
+    pub max_tokens: usize,
+    pub pooling: Pooling,
+    pub normalise: bool,
+    pub prompts: BTreeMap<String, String>,
+    /// Numbers in all tensors of the weights file.
+    pub parameters: u64,
+    /// Bytes by path inside the folder.
+    pub files: BTreeMap<String, u64>,
+    pub card: Card,
+}
+
+/// What is wrong with a model, if anything.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct VerifyReport {
+    pub name: String,
+    pub revision: String,
+    pub fingerprint: String,
+    /// Files whose hash was compared with the card's.
+    pub files_checked: usize,
+    /// Empty if the model is sound.
+    pub problems: Vec<String>,
+}
+
+/// Lists every revision of every model.
+///
+/// # Errors
+/// `Unavailable` if the folder cannot be read.
+pub fn list(models_dir: &Path) -> Result<Vec<ModelLine>> {
+    let line = |model: ModelFolder| {
+        let current = folder::current_revision(&models_dir.join(&model.name)).ok().flatten();
+        let is_current = current.as_ref() == Some(&model.revision);
+        ModelLine { name: model.name, revision: model.revision, is_current, path: model.path }
+    };
+    Ok(folder::list(models_dir)?.into_iter().map(line).collect())
+}
+
+/// Describes a model.
+///
+/// # Errors
+/// `FailedPrecondition` or `Unsupported` naming the file at fault.
+pub fn inspect(model: &ModelFolder) -> Result<ModelReport> {
+    let description = Description::read(model)?;
+    let weights = Weights::open(&description.weights_path(), Kind::Float, Device::Cpu)?;
+    let parameters = weights.shapes().iter().map(|(_, shape)| shape.iter().product::<usize>() as u64).sum();
+    let mut files = BTreeMap::new();
+    list_files(&model.path, &model.path, &mut files)?;
+    Ok(ModelReport {
+        name: model.name.clone(),
+        revision: model.revision.clone(),
+        path: model.path.clone(),
+        architecture: description.architecture.model_type,
+        fingerprint: description.fingerprint,
+        space: description.space,
+        dimension: description.dimension,
+        max_tokens: description.max_tokens,
+        pooling: description.sentence.pooling,
+        normalise: description.sentence.normalise,
+        prompts: description.sentence.prompts,
+        parameters,
+        files,
+        card: description.card,
+    })
+}
+
+/// Hashes a model's files, compares them with its card where it has one, and loads it once.
+///
+/// # Errors
+/// `FailedPrecondition` or `Unsupported` if the folder cannot even be read; what merely differs is a problem in the report.
+pub fn verify(model: &ModelFolder) -> Result<VerifyReport> {
+    let description = Description::read(model)?;
+    let mut problems = Vec::new();
+    for (path, expected) in &description.card.files {
+        match hash_file(&model.path.join(path)) {
+            Ok(hash) if blake3::Hash::from(hash).to_hex().as_str() == expected => {}
+            Ok(hash) => problems.push(format!(
+                "{path}: {} says {expected}, found {}",
+                card::FILE,
+                blake3::Hash::from(hash).to_hex()
+            )),
+            Err(error) => problems.push(error.to_string()),
+        }
+    }
+    if let Some(expected) = &description.card.fingerprint
+        && *expected != description.fingerprint
+    {
+        problems.push(format!("fingerprint: {} says {expected}, found {}", card::FILE, description.fingerprint));
+    }
+    problems.extend(description.tokenizer().err().map(|error| error.to_string()));
+    problems.extend(description.network(Kind::Float, Device::Cpu).err().map(|error| error.to_string()));
+    Ok(VerifyReport {
+        name: model.name.clone(),
+        revision: model.revision.clone(),
+        fingerprint: description.fingerprint,
+        files_checked: description.card.files.len(),
+        problems,
+    })
+}
+
+fn list_files(root: &Path, folder: &Path, files: &mut BTreeMap<String, u64>) -> Result<()> {
+    for entry in std::fs::read_dir(folder).map_err(|error| unreadable(folder, &error))? {
+        let entry = entry.map_err(|error| unreadable(folder, &error))?;
+        let path = entry.path();
+        let kind = entry.file_type().map_err(|error| unreadable(&path, &error))?;
+        if kind.is_dir() {
+            list_files(root, &path, files)?;
+        } else if kind.is_file() {
+            let bytes = entry.metadata().map_err(|error| unreadable(&path, &error))?.len();
+            let name = path.strip_prefix(root).unwrap_or(&path).display().to_string();
+            files.insert(name, bytes);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,104 @@
+//! The `Admin` service. Snapshots come with their own issue and answer UNIMPLEMENTED until then.
+
+use pictor_proto::v1;
+use pictor_proto::v1::admin_server::Admin;
+use tonic::{Request, Response, Status};
+
+use super::convert::values::timestamp_to_proto;
+use super::status::{answer, to_status};
+use crate::engine::Engine;
+use crate::types::{Error, limits};
+
+pub(super) struct AdminService(pub Engine);
+
+fn no_snapshots() -> Status {
+    to_status(&Error::Unsupported("taking snapshots".to_owned()))
+}
+
+#[tonic::async_trait]
+impl Admin for AdminService {
+    async fn get_info(&self, _: Request<v1::GetInfoRequest>) -> Result<Response<v1::GetInfoResponse>, Status> {
+        let info = self.0.info();
+        Ok(Response::new(v1::GetInfoResponse {
+            version: info.version.to_owned(),
+            git_revision: info.git_revision.to_owned(),
+            server_id: info.server_id,
+            format: info.format,
+            device: info.device,
+            threads: info.threads as u32,
+            memory_bytes: info.memory_bytes,
+            limits: limits::ALL.iter().map(|limit| (limit.name.to_owned(), limit.cap)).collect(),
+            features: info
+                .features
+                .into_iter()
+                .map(|feature| v1::Feature {
+                    family: feature.family.to_owned(),
+                    name: feature.name.to_owned(),
+                    summary: feature.summary.to_owned(),
+                })
+                .collect(),
+            started: Some(timestamp_to_proto(info.started)),
+        }))
+    }
+
+    async fn get_stats(&self, _: Request<v1::GetStatsRequest>) -> Result<Response<v1::GetStatsResponse>, Status> {
+        answer(self.0.stats().await, |stats| v1::GetStatsResponse {
+            collections: stats
+                .collections
+                .into_iter()
+                .map(|(name, stats)| v1::CollectionStats {
+                    name,
+                    items: stats.items,
+                    vectors: stats.vectors.values().sum(),
+                    index_bytes: stats.index_bytes,
+                    version: stats.version,
+                    applied_version: stats.applied_version,
+                })
+                .collect(),
+            encoders: stats
+                .encoders
+                .into_iter()
+                .map(|(encoder, stats)| v1::EncoderStats {
+                    encoder,
+                    queue_depth: stats.queue_depth as u64,
+                    queue_capacity: stats.queue_capacity as u64,
+                    batches: stats.batches,
+                    inputs: stats.inputs,
+                    failures: stats.failures,
+                    healthy: stats.is_healthy,
+                })
+                .collect(),
+            store_bytes: stats.store_bytes,
+            resident_bytes: stats.resident_bytes,
+            uptime_seconds: stats.uptime_seconds,
+        })
+    }
+
+    async fn create_snapshot(
+        &self,
+        _: Request<v1::CreateSnapshotRequest>,
+    ) -> Result<Response<v1::CreateSnapshotResponse>, Status> {
+        Err(no_snapshots())
+    }
+
+    async fn list_snapshots(
+        &self,
+        _: Request<v1::ListSnapshotsRequest>,
+    ) -> Result<Response<v1::ListSnapshotsResponse>, Status> {
+        Err(no_snapshots())
+    }
+
+    async fn restore_snapshot(
+        &self,
+        _: Request<v1::RestoreSnapshotRequest>,
+    ) -> Result<Response<v1::RestoreSnapshotResponse>, Status> {
+        Err(no_snapshots())
+    }
+
+    async fn delete_snapshot(
+        &self,
+        _: Request<v1::DeleteSnapshotRequest>,
+    ) -> Result<Response<v1::DeleteSnapshotResponse>, Status> {
+        Err(no_snapshots())
+    }
+}

@@ -1,0 +1,8 @@
+//! Between messages and plain values.
+
+pub(super) mod collections;
+pub(super) mod encoders;
+pub(super) mod filter;
+pub(super) mod items;
+pub(super) mod search;
+pub(super) mod values;

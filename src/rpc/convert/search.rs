@@ -1,0 +1,68 @@
+//! Queries and answers.
+
+use pictor_proto::v1;
+use pictor_proto::v1::query_part::Content;
+
+use super::filter::filter_from_proto;
+use super::items::{selection_from_proto, stored_to_proto};
+use super::values::{micros, part_to_proto};
+use crate::search::{Query, QueryContent, QueryPart, SearchAnswer};
+use crate::types::{Error, Result};
+
+pub(in crate::rpc) fn query_from_proto(request: v1::SearchRequest) -> Result<Query> {
+    let part_from_proto = |(position, part): (usize, v1::QueryPart)| {
+        let content = match part.content {
+            Some(Content::Text(text)) => QueryContent::Text(text),
+            Some(Content::Image(bytes)) => QueryContent::Image(bytes),
+            Some(Content::ItemId(id)) => QueryContent::Item(id),
+            Some(Content::Vector(vector)) => QueryContent::Vector(vector.values),
+            None => {
+                return Err(Error::invalid(
+                    format!("parts[{position}]"),
+                    "a part is a text, an image, an item id or a vector",
+                ));
+            }
+        };
+        Ok(QueryPart { content, weight: part.weight.unwrap_or(1.0) })
+    };
+    Ok(Query {
+        field: request.field,
+        parts: request.parts.into_iter().enumerate().map(part_from_proto).collect::<Result<_>>()?,
+        composer: request.composer,
+        filter: filter_from_proto(request.filter)?,
+        limit: request.limit as usize,
+        offset: request.offset as usize,
+        min_score: request.min_score,
+        exact: request.exact,
+        exclude_reference: request.exclude_reference.unwrap_or(true),
+        select: selection_from_proto(request.select),
+    })
+}
+
+pub(in crate::rpc) fn answer_to_proto(answer: SearchAnswer, offset: u32) -> v1::SearchResponse {
+    let hit_to_proto = |(rank, hit): (u32, crate::collection::backend::BackendHit)| v1::Hit {
+        rank,
+        id: hit.item.id.to_string(),
+        score: hit.score,
+        part: Some(part_to_proto(hit.part)),
+        item: Some(stored_to_proto(hit.item)),
+    };
+    let timings = answer.timings;
+    v1::SearchResponse {
+        hits: (offset + 1..).zip(answer.hits).map(hit_to_proto).collect(),
+        field: answer.field,
+        generation: answer.generation.number,
+        space: answer.generation.space,
+        fingerprint: answer.fingerprint.unwrap_or_default(),
+        composer: answer.composer.to_owned(),
+        exact: answer.exact,
+        warnings: answer.warnings,
+        timings: Some(v1::SearchTimings {
+            encode_us: micros(timings.encode),
+            search_us: micros(timings.search),
+            fetch_us: micros(timings.fetch),
+            total_us: micros(timings.total),
+            cached_parts: timings.cached_parts,
+        }),
+    }
+}

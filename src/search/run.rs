@@ -1,0 +1,190 @@
+//! Runs a query.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::query::{Query, QueryContent, QueryPart};
+use crate::collection::backend::{BackendHit, CollectionBackend, SearchParams, Selection, VectorQuery};
+use crate::collection::schema::{Field, FieldSource, Generation};
+use crate::compose::{self, WeightedVector};
+use crate::encode::EncoderRegistry;
+use crate::types::limits::TEXT_BYTES;
+use crate::types::vector::UnitVector;
+use crate::types::{Error, ItemId, Result};
+
+/// Where a search's time went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SearchTimings {
+    pub encode: Duration,
+    pub search: Duration,
+    pub fetch: Duration,
+    pub total: Duration,
+    /// Query vectors that came from the cache.
+    pub cached_parts: u32,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct SearchAnswer {
+    /// After the offset, by rank.
+    pub hits: Vec<BackendHit>,
+    pub field: String,
+    /// The generation that was searched.
+    pub generation: Generation,
+    /// The query encoder's fingerprint, if anything was encoded.
+    pub fingerprint: Option<String>,
+    pub composer: &'static str,
+    pub exact: bool,
+    pub warnings: Vec<String>,
+    pub timings: SearchTimings,
+}
+
+/// Finds the items nearest to the composed query.
+///
+/// # Errors
+/// [`Error::InvalidArgument`] for a malformed query, [`Error::NotFound`] for an unknown field or item,
+/// [`Error::FailedPrecondition`] if the field cannot answer this kind of part, and whatever encoder or store report.
+pub async fn search(
+    backend: &Arc<dyn CollectionBackend>,
+    encoders: &EncoderRegistry,
+    query: Query,
+    deadline: Option<Instant>,
+) -> Result<SearchAnswer> {
+    let started = Instant::now();
+    query.check()?;
+    let composer = compose::find(&query.composer)?;
+    let schema = backend.schema();
+    let field = schema.field(&query.field)?;
+    // Pinned here: every vector below belongs to this generation.
+    let generation = field.current()?.clone();
+
+    let mut timings = SearchTimings::default();
+    let mut fingerprint = None;
+    let mut parts = Vec::with_capacity(query.parts.len());
+    let mut exclude = Vec::new();
+    for (position, part) in query.parts.iter().enumerate() {
+        let vector = match &part.content {
+            QueryContent::Text(text) => {
+                let (vector, is_cached) = encode_text(encoders, field, &generation, text, deadline).await?;
+                timings.cached_parts += u32::from(is_cached);
+                fingerprint = Some(generation.fingerprint.clone());
+                vector
+            }
+            QueryContent::Image(_) => {
+                return Err(cannot_answer(field, "an image", "a field filled by an image encoder"));
+            }
+            QueryContent::Item(id) => {
+                let id = ItemId::new(id).map_err(|error| error.within(&format!("parts[{position}]")))?;
+                let vector = stored_vector(backend, field, &generation, &id).await?;
+                if query.exclude_reference {
+                    exclude.push(id);
+                }
+                vector
+            }
+            QueryContent::Vector(values) => {
+                UnitVector::of_dimension(values.clone(), generation.dimension as usize)
+                    .map_err(|error| error.within(&format!("parts[{position}]")))?
+                    .values
+            }
+        };
+        parts.push(WeightedVector { vector, weight: part.weight });
+    }
+    let vector = compose_parts(composer, &query.parts, parts)?;
+    timings.encode = started.elapsed();
+    if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+        return Err(Error::DeadlineExceeded { what: "encoding the query" });
+    }
+
+    let vector_query = VectorQuery { vector, limit: query.limit + query.offset, min_score: query.min_score, exclude };
+    let params = SearchParams { exact: query.exact, select: query.select };
+    let mut reply =
+        backend.search_batch(&field.name, generation.number, vec![vector_query], query.filter, params).await?;
+    let hits = reply.hits.pop().unwrap_or_default().into_iter().skip(query.offset).collect();
+    timings.search = reply.search_time;
+    timings.fetch = reply.fetch_time;
+    timings.total = started.elapsed();
+    Ok(SearchAnswer {
+        hits,
+        field: field.name.clone(),
+        generation,
+        fingerprint,
+        composer: composer.name(),
+        exact: reply.exact,
+        warnings: reply.mismatches.warnings(),
+        timings,
+    })
+}
+
+/// A single positive part needs no composing, whatever the composer.
+fn compose_parts(
+    composer: &dyn compose::Composer,
+    given: &[QueryPart],
+    mut parts: Vec<WeightedVector>,
+) -> Result<Vec<f32>> {
+    match given {
+        [only] if only.weight > 0.0 => Ok(parts.swap_remove(0).vector),
+        _ => composer.compose(&parts),
+    }
+}
+
+async fn encode_text(
+    encoders: &EncoderRegistry,
+    field: &Field,
+    generation: &Generation,
+    text: &str,
+    deadline: Option<Instant>,
+) -> Result<(Vec<f32>, bool)> {
+    TEXT_BYTES.check("text", text.len())?;
+    if matches!(field.source, FieldSource::Vector { .. }) {
+        return Err(cannot_answer(field, "a text", "a field filled by an encoder"));
+    }
+    let handle = encoders.get(&generation.encoder).await?;
+    if !handle.info().encodes_text {
+        return Err(cannot_answer(field, "a text", "a field whose encoder takes texts"));
+    }
+    if handle.info().space != generation.space {
+        return Err(Error::FailedPrecondition {
+            reason: "SPACE_MISMATCH",
+            message: format!(
+                "encoder {} writes to space {}, field {:?} holds vectors of space {}; scores between them mean nothing",
+                generation.encoder,
+                handle.info().space,
+                field.name,
+                generation.space
+            ),
+        });
+    }
+    let (embedding, is_cached) = handle.encode_query(text, deadline).await?;
+    Ok((embedding.vector.values.clone(), is_cached))
+}
+
+/// The direction between an item's parts in the field.
+async fn stored_vector(
+    backend: &Arc<dyn CollectionBackend>,
+    field: &Field,
+    generation: &Generation,
+    id: &ItemId,
+) -> Result<Vec<f32>> {
+    let select = Selection { vectors: true, ..Selection::default() };
+    let item = backend.get(vec![id.clone()], select).await?.pop().flatten();
+    let item = item.ok_or_else(|| Error::NotFound { kind: "item", name: id.to_string() })?;
+    let is_searched = |vector: &&crate::collection::backend::PartVector| {
+        vector.field == field.name && vector.generation == generation.number
+    };
+    let mut sum = vec![0.0_f32; generation.dimension as usize];
+    for part in item.vectors.iter().filter(is_searched) {
+        for (total, value) in sum.iter_mut().zip(&part.vector.values) {
+            *total += value;
+        }
+    }
+    UnitVector::normalise(sum).map(|unit| unit.values).map_err(|_| Error::FailedPrecondition {
+        reason: "ITEM_WITHOUT_VECTOR",
+        message: format!("item {id} has no vector in field {:?}", field.name),
+    })
+}
+
+fn cannot_answer(field: &Field, given: &str, needed: &str) -> Error {
+    Error::FailedPrecondition {
+        reason: "FIELD_CANNOT_ANSWER",
+        message: format!("field {:?} cannot be searched with {given}; search {needed} or give a vector", field.name),
+    }
+}

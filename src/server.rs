@@ -1,0 +1,110 @@
+//! Serves an engine over bound listeners until told to stop.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::Server;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+
+use crate::engine::Engine;
+use crate::http;
+use crate::rpc::auth::ApiKeys;
+use crate::rpc::{CallLayer, SERVICES, routes};
+use crate::types::limits::STREAMS_PER_CONNECTION;
+use crate::types::{Error, Result};
+
+/// How long calls in work may go on after the shutdown was asked for.
+const DRAIN: Duration = Duration::from_secs(20);
+
+/// How often health follows the engine.
+const HEALTH_PERIOD: Duration = Duration::from_millis(500);
+
+/// Services that cannot answer without their encoders.
+const NEED_ENCODERS: [&str; 3] = ["pictor.v1.Items", "pictor.v1.Search", "pictor.v1.Encoders"];
+
+/// Serves until `shutdown` completes, then lets calls in work finish, at most [`DRAIN`], and flushes the store.
+///
+/// # Errors
+/// [`Error::Internal`] if a listener fails, [`Error::Storage`] if the last flush does.
+pub async fn run(
+    grpc: TcpListener,
+    http: TcpListener,
+    engine: Engine,
+    keys: ApiKeys,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<()> {
+    let (stop, stopping) = watch::channel(false);
+    let (health, health_service) = tonic_health::server::health_reporter();
+    let follower = tokio::spawn(follow_health(engine.clone(), health, stopping.clone()));
+
+    let reflection_problem = |error: tonic_reflection::server::Error| Error::Internal(format!("reflection: {error}"));
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(pictor_proto::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let routes = routes(&engine)
+        .add_service(health_service)
+        .add_service(reflection().build_v1().map_err(reflection_problem)?)
+        .add_service(reflection().build_v1alpha().map_err(reflection_problem)?);
+    let grpc_server = Server::builder()
+        .tcp_nodelay(true)
+        .max_concurrent_streams(u32::try_from(STREAMS_PER_CONNECTION.cap).unwrap_or(u32::MAX))
+        .http2_keepalive_interval(Some(Duration::from_secs(30)))
+        .http2_max_pending_accept_reset_streams(Some(64))
+        .http2_max_header_list_size(16 << 10)
+        .initial_stream_window_size(4 << 20)
+        .initial_connection_window_size(16 << 20)
+        .layer(CallLayer::new(keys, engine.metrics()))
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(TcpListenerStream::new(grpc), stopped(stopping.clone()));
+    let http_server = axum::serve(http, http::router(engine.clone())).with_graceful_shutdown(stopped(stopping));
+
+    let grpc_task = tokio::spawn(grpc_server);
+    let http_task = tokio::spawn(async move { http_server.await });
+    shutdown.await;
+    tracing::info!("stopping: calls in work may finish");
+    // Nobody is left to receive only if a server failed already, which is reported below.
+    let _ = stop.send(true);
+    let served = tokio::time::timeout(DRAIN, grpc_task).await;
+    // Probes are answered until the last call is done.
+    http_task.abort();
+    follower.abort();
+    engine.flush().await?;
+    match served {
+        Ok(Ok(Ok(()))) => Ok(()),
+        Ok(Ok(Err(error))) => Err(Error::Internal(format!("gRPC server: {error}"))),
+        Ok(Err(error)) => Err(Error::Internal(format!("gRPC server: {error}"))),
+        Err(_) => {
+            tracing::warn!("some calls were still in work after {DRAIN:?} and were cut off");
+            Ok(())
+        }
+    }
+}
+
+async fn stopped(mut stopping: watch::Receiver<bool>) {
+    // An error means that the sender is gone, which is also the end.
+    let _ = stopping.wait_for(|is_stopping| *is_stopping).await;
+}
+
+async fn follow_health(engine: Engine, health: HealthReporter, mut stopping: watch::Receiver<bool>) {
+    loop {
+        let is_stopping = *stopping.borrow();
+        let encoders_work = !is_stopping && engine.encoder_problems().is_empty();
+        let all_works = !is_stopping && engine.problems().is_empty();
+        let status = |works: bool| if works { ServingStatus::Serving } else { ServingStatus::NotServing };
+        for service in SERVICES {
+            let works = if NEED_ENCODERS.contains(&service) { encoders_work } else { !is_stopping };
+            health.set_service_status(service, status(works)).await;
+        }
+        health.set_service_status("", status(all_works)).await;
+        if is_stopping {
+            return;
+        }
+        let _ = tokio::time::timeout(HEALTH_PERIOD, stopping.changed()).await;
+    }
+}

@@ -1,0 +1,130 @@
+//! One atomic write.
+
+use rocksdb::WriteBatch;
+
+use super::families::Family;
+use super::keys;
+use super::record::{Counters, ItemRecord, VectorSlot};
+use super::rocks::Database;
+use crate::Result;
+use crate::types::ItemId;
+use crate::types::vector::UnitVector;
+
+/// Changes that are applied together or not at all; a later change of a key beats an earlier one.
+pub struct Batch<'a> {
+    database: &'a Database,
+    batch: WriteBatch,
+}
+
+impl<'a> Batch<'a> {
+    pub(super) fn new(database: &'a Database) -> Self {
+        Self { database, batch: WriteBatch::default() }
+    }
+
+    pub(super) fn into_inner(self) -> WriteBatch {
+        self.batch
+    }
+
+    /// Bytes that the batch would write to the log.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.batch.size_in_bytes()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.batch.is_empty()
+    }
+
+    /// Stores a collection's description as its owner wrote it.
+    pub fn put_schema(&mut self, collection: u32, json: &[u8]) {
+        self.put(Family::Collections, &keys::schema(collection), json);
+    }
+
+    pub fn put_counters(&mut self, collection: u32, counters: Counters) {
+        self.put(Family::Collections, &keys::counters(collection), &counters.encode());
+    }
+
+    pub fn put_alias(&mut self, alias: &str, collection: u32) {
+        self.put(Family::Collections, &keys::alias(alias), &collection.to_be_bytes());
+    }
+
+    pub fn delete_alias(&mut self, alias: &str) {
+        self.delete(Family::Collections, &keys::alias(alias));
+    }
+
+    pub fn put_id(&mut self, collection: u32, id: &ItemId, internal: u64) {
+        self.put(Family::Ids, &keys::id(collection, id), &internal.to_be_bytes());
+    }
+
+    pub fn delete_id(&mut self, collection: u32, id: &ItemId) {
+        self.delete(Family::Ids, &keys::id(collection, id));
+    }
+
+    /// # Errors
+    /// [`crate::Error::Internal`] if the record cannot be written, which no accepted item causes.
+    pub fn put_item(&mut self, collection: u32, internal: u64, record: &ItemRecord) -> Result<()> {
+        self.put(Family::Items, &keys::item(collection, internal), &record.encode()?);
+        Ok(())
+    }
+
+    pub fn delete_item(&mut self, collection: u32, internal: u64) {
+        self.delete(Family::Items, &keys::item(collection, internal));
+    }
+
+    pub fn put_vector(&mut self, collection: u32, internal: u64, slot: VectorSlot, vector: &UnitVector) {
+        let mut bytes = Vec::with_capacity(4 + 4 * vector.values.len());
+        bytes.extend_from_slice(&vector.norm.to_le_bytes());
+        vector.values.iter().for_each(|value| bytes.extend_from_slice(&value.to_le_bytes()));
+        self.put(Family::Vectors, &vector_key(collection, internal, slot), &bytes);
+    }
+
+    pub fn delete_vector(&mut self, collection: u32, internal: u64, slot: VectorSlot) {
+        self.delete(Family::Vectors, &vector_key(collection, internal, slot));
+    }
+
+    pub fn put_media(&mut self, collection: u32, hash: &[u8; 32], bytes: &[u8]) {
+        self.put(Family::Media, &keys::media(collection, hash), bytes);
+    }
+
+    /// Sets how many items use a picture; at 0 its bytes go too.
+    pub fn put_media_count(&mut self, collection: u32, hash: &[u8; 32], count: u64) {
+        let key = keys::media(collection, hash);
+        if count > 0 {
+            return self.put(Family::MediaRefs, &key, &count.to_be_bytes());
+        }
+        self.delete(Family::MediaRefs, &key);
+        self.delete(Family::Media, &key);
+    }
+
+    /// Removes all vectors of a field.
+    pub fn delete_field_vectors(&mut self, collection: u32, field: u32) {
+        self.delete_prefix(Family::Vectors, &keys::field(collection, field));
+    }
+
+    /// Removes everything of a collection but its aliases.
+    pub fn delete_collection(&mut self, collection: u32) {
+        for family in [Family::Ids, Family::Items, Family::Vectors, Family::Media, Family::MediaRefs] {
+            self.delete_prefix(family, &keys::collection(collection));
+        }
+        self.delete(Family::Collections, &keys::schema(collection));
+        self.delete(Family::Collections, &keys::counters(collection));
+    }
+
+    fn put(&mut self, family: Family, key: &[u8], value: &[u8]) {
+        self.batch.put_cf(self.database.handle(family), key, value);
+    }
+
+    fn delete(&mut self, family: Family, key: &[u8]) {
+        self.batch.delete_cf(self.database.handle(family), key);
+    }
+
+    fn delete_prefix(&mut self, family: Family, prefix: &[u8]) {
+        let end = keys::end_of(prefix).expect("collection numbers start at 1 and never reach 2^32 - 1");
+        self.batch.delete_range_cf(self.database.handle(family), prefix.to_vec(), end);
+    }
+}
+
+fn vector_key(collection: u32, internal: u64, slot: VectorSlot) -> Vec<u8> {
+    keys::vector(collection, slot.field, slot.generation, internal, slot.part)
+}

@@ -1,0 +1,29 @@
+//! RocksDB as Pictor uses it: column families and keys as data, records, media, jobs, the format number and the group commit.
+//!
+//! RocksDB is the truth; everything that an index holds can be built again from here. No other folder says `rocksdb`.
+
+mod audit;
+mod batch;
+mod error;
+mod families;
+mod format;
+mod jobs;
+mod keys;
+mod lock;
+mod open;
+mod record;
+mod rocks;
+mod scan;
+mod snapshot;
+mod sync_gate;
+mod unique;
+
+pub use audit::{AuditReport, AuditScope, LiveGeneration, audit};
+pub use batch::Batch;
+pub use format::FORMAT;
+pub use jobs::{JobRecord, JobState, Jobs};
+pub use open::{Store, StoreSettings};
+pub use record::{Counters, ItemRecord, MediaRecord, RecordHead, VectorSlot};
+pub use scan::{IdScan, ItemScan, VectorScan};
+pub use snapshot::Snapshot;
+pub use unique::unique_id;

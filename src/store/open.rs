@@ -1,0 +1,156 @@
+//! The door to a data folder.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::batch::Batch;
+use super::families::Family;
+use super::jobs::Jobs;
+use super::lock::FolderLock;
+use super::rocks::Database;
+use super::snapshot::Snapshot;
+use super::sync_gate::SyncGate;
+use super::{format, keys, unique_id};
+use crate::{Error, Result};
+
+/// How a store is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreSettings {
+    /// Bounds block cache, write buffers, indexes, filters and blob cache together.
+    pub memory_bytes: usize,
+}
+
+impl Default for StoreSettings {
+    fn default() -> Self {
+        Self { memory_bytes: 256 << 20 }
+    }
+}
+
+/// An open data folder. Cheap to clone; the folder is let go with the last clone.
+#[derive(Clone)]
+pub struct Store {
+    shared: Arc<Shared>,
+}
+
+/// Dropped in this order: the sync thread ends, the database closes, the folder is let go.
+struct Shared {
+    gate: SyncGate,
+    database: Arc<Database>,
+    /// Serialises changes of `meta`'s counters.
+    meta: Mutex<()>,
+    server_id: String,
+    folder: PathBuf,
+    _lock: FolderLock,
+}
+
+impl Store {
+    /// Opens a data folder, creating or upgrading it as needed, and marks jobs that were running as interrupted. Blocks.
+    ///
+    /// # Errors
+    /// [`Error::FailedPrecondition`] with `DATA_DIR_IN_USE` or `DATA_FORMAT_TOO_NEW`, [`Error::Corruption`],
+    /// [`Error::StorageFull`], [`Error::Storage`].
+    pub fn open(folder: &Path, settings: &StoreSettings) -> Result<Self> {
+        std::fs::create_dir_all(folder)
+            .map_err(|error| Error::Storage(format!("cannot create {}: {error}", folder.display())))?;
+        let lock = FolderLock::take(folder)?;
+        let database = Arc::new(Database::open(&folder.join("store"), settings.memory_bytes.max(8 << 20))?);
+        format::prepare(&database, &folder.display().to_string())?;
+        let server_id = server_id(&database)?;
+        let of_gate = Arc::clone(&database);
+        let gate = SyncGate::start(move || of_gate.sync())?;
+        let shared = Shared { gate, database, meta: Mutex::new(()), server_id, folder: folder.to_owned(), _lock: lock };
+        let store = Self { shared: Arc::new(shared) };
+        store.jobs().mark_interrupted()?;
+        Ok(store)
+    }
+
+    /// The data folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.shared.folder
+    }
+
+    /// Names this data folder; stays for its life.
+    #[must_use]
+    pub fn server_id(&self) -> &str {
+        &self.shared.server_id
+    }
+
+    /// The store as of now. Blocks while reading.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot<'_> {
+        Snapshot::new(self.shared.database.view())
+    }
+
+    /// A new, empty batch.
+    #[must_use]
+    pub fn batch(&self) -> Batch<'_> {
+        Batch::new(&self.shared.database)
+    }
+
+    /// Applies a batch as one; it survives the death of the process from here on. Blocks.
+    ///
+    /// # Errors
+    /// [`Error::StorageFull`], [`Error::Storage`]; `WRITES_STOPPED` after a failed sync.
+    pub fn commit(&self, batch: Batch<'_>) -> Result<()> {
+        self.shared.gate.check()?;
+        self.shared.database.write(batch.into_inner())
+    }
+
+    /// Returns once everything committed before the call survives power loss; concurrent callers share one sync. Blocks.
+    ///
+    /// # Errors
+    /// `WRITES_STOPPED` if the sync failed: what was not acknowledged before may be lost.
+    pub fn sync(&self) -> Result<()> {
+        self.shared.gate.wait()
+    }
+
+    /// Fails if writes are stopped.
+    ///
+    /// # Errors
+    /// [`Error::FailedPrecondition`] with `WRITES_STOPPED`.
+    pub fn check_writable(&self) -> Result<()> {
+        self.shared.gate.check()
+    }
+
+    /// The job table.
+    #[must_use]
+    pub fn jobs(&self) -> Jobs<'_> {
+        Jobs::new(self, &self.shared.database)
+    }
+
+    /// Draws the number of a new collection; a number drawn is never drawn again.
+    ///
+    /// # Errors
+    /// As [`Store::commit`]; [`Error::Internal`] after 2³² collections.
+    pub fn next_collection_id(&self) -> Result<u32> {
+        let number = self.next(keys::NEXT_COLLECTION_ID)?;
+        u32::try_from(number).map_err(|_| Error::Internal("all collection numbers are used up".to_owned()))
+    }
+
+    /// Draws a number from 1 and makes sure that it is never drawn again.
+    pub(super) fn next(&self, key: &[u8]) -> Result<u64> {
+        let _one_at_a_time = self.shared.meta.lock();
+        let stored = self.shared.database.get(Family::Meta, key)?;
+        let number = match stored {
+            None => 1,
+            Some(bytes) => keys::u64_at(&bytes, 0)
+                .ok_or_else(|| Error::Corruption("a counter of the store is not 8 bytes long".to_owned()))?,
+        };
+        self.shared.gate.check()?;
+        self.shared.database.put(Family::Meta, key, &(number + 1).to_be_bytes())?;
+        Ok(number)
+    }
+}
+
+fn server_id(database: &Database) -> Result<String> {
+    if let Some(stored) = database.get(Family::Meta, keys::SERVER_ID)? {
+        return String::from_utf8(stored).map_err(|_| Error::Corruption("the server id is not text".to_owned()));
+    }
+    let id = unique_id();
+    database.put(Family::Meta, keys::SERVER_ID, id.as_bytes())?;
+    database.sync()?;
+    Ok(id)
+}

@@ -1,0 +1,5 @@
+//! From text to token ids.
+
+pub mod tokenizer;
+
+pub use tokenizer::{TextTokenizer, Tokens};
