@@ -9,20 +9,22 @@ use tonic::Request;
 use crate::output::Output;
 use crate::units::parse_duration;
 
+const HEADING: &str = "Server and output";
+
 /// Flags that every command takes.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Global {
     /// The server's gRPC address
-    #[arg(long, global = true, env = "PICTOR_URL", value_name = "URL", default_value = "http://127.0.0.1:7600")]
+    #[arg(long, global = true, help_heading = HEADING, env = "PICTOR_URL", value_name = "URL", default_value = "http://127.0.0.1:7600")]
     pub url: String,
     /// Key sent with every call
-    #[arg(long, global = true, env = "PICTOR_API_KEY", value_name = "KEY", hide_env_values = true)]
+    #[arg(long, global = true, help_heading = HEADING, env = "PICTOR_API_KEY", value_name = "KEY", hide_env_values = true)]
     pub api_key: Option<String>,
     /// Write one JSON object a line on stdout and nothing else there
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = HEADING)]
     pub json: bool,
     /// How long one call may take, like 30s, 500ms or 5m; 0 means for ever
-    #[arg(long, global = true, value_name = "DURATION", default_value = "60s", value_parser = parse_duration)]
+    #[arg(long, global = true, help_heading = HEADING, value_name = "DURATION", default_value = "60s", value_parser = parse_duration)]
     pub timeout: Duration,
 }
 

@@ -188,9 +188,11 @@ pub async fn run(args: Args, context: &Context) -> Result<Outcome> {
     let end = upload::run(&context.client, &settings, &mut records, &mut spans, stop_signal()).await;
     let rejected = records.ledger.counts().rejected;
     report(&end, &state, records, context)?;
-    match end? {
+    let hint = if args.no_journal { "" } else { "; the same command goes on from here" };
+    match end.with_context(|| format!("the ingest is not complete{hint}"))? {
         End::Complete if rejected > 0 => Ok(Outcome::ItemsRejected),
         End::Complete => Ok(Outcome::Done),
+        End::Stopped if args.no_journal => bail!("stopped"),
         End::Stopped => bail!("stopped; the same command goes on from here"),
     }
 }

@@ -93,3 +93,15 @@ pub fn filter(expression: Option<String>) -> Option<pictor_proto::v1::Filter> {
     use pictor_proto::v1::filter::Node;
     expression.map(|text| pictor_proto::v1::Filter { node: Some(Node::Expression(text)) })
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::Cli;
+
+    #[test]
+    fn the_flags_are_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -106,8 +106,18 @@ pub fn finish(draft: Draft, root: &Root, caps: &Caps) -> Result<v1::Item, Reject
     let Some(id) = draft.id.or_else(|| draft.paths.first().cloned()) else {
         return Err(Reject::new(code::MISSING_ID, "there is no id and no picture to name the item after"));
     };
-    let media = draft.paths.iter().map(|path| read_picture(root, path, caps)).collect::<Result<_, _>>();
-    let media = media.map_err(|reject| reject.of(&id))?;
+    let mut media = Vec::new();
+    let mut bytes = 0;
+    for path in &draft.paths {
+        let picture = read_picture(root, path, caps).map_err(|reject| reject.of(&id))?;
+        bytes += picture.data.len() as u64;
+        if bytes > caps.item_bytes {
+            // Before the next picture is read: a line may name thousands.
+            let reason = format!("its pictures are over the cap of {} for one item", units::bytes(caps.item_bytes));
+            return Err(Reject::new(code::LIMIT_EXCEEDED, reason).of(&id));
+        }
+        media.push(picture);
+    }
     Ok(v1::Item { id, payload: draft.payload, media, texts: draft.texts, vectors: draft.vectors, if_version: None })
 }
 
@@ -149,6 +159,17 @@ mod tests {
         let data = b"{\"id\":\"123\"}\n{\"id\":\"1234\"}\n{\"id\":\"5\"}\n";
         let expected = ["items.jsonl:1 123", "items.jsonl:2 LIMIT_EXCEEDED", "items.jsonl:3 5"];
         assert_eq!(records(data, caps), expected);
+    }
+
+    #[test]
+    fn pictures_are_read_only_up_to_the_cap() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("a.png"), [0; 1000]).expect("a file");
+        let root = Root::new(folder.path()).expect("a folder");
+        let caps = Caps { item_bytes: 3000, ..Caps::default() };
+        let item = |count| finish(Draft { paths: vec!["a.png".into(); count], ..Draft::default() }, &root, &caps);
+        assert_eq!(item(3).map(|item| item.media.len()), Ok(3));
+        assert_eq!(item(4).map_err(|reject| reject.code), Err(code::LIMIT_EXCEEDED.to_owned()));
     }
 
     proptest! {

@@ -30,7 +30,7 @@ pub struct Settings {
     pub target: Target,
     pub durability: v1::Durability,
     pub in_flight: usize,
-    /// How long to go on without any progress while calls fail.
+    /// How long to go on while everything fails.
     pub retry_for: Duration,
     pub timeout: Duration,
 }
@@ -73,7 +73,8 @@ struct Upload<'a> {
     session: Option<Session>,
     connect_at: Instant,
     backoff: Backoff,
-    progress_at: Instant,
+    /// Since when nothing has worked.
+    trouble_since: Option<Instant>,
     /// The newest reason for trying again.
     trouble: Option<Status>,
     journal_at: Instant,
@@ -108,7 +109,7 @@ pub async fn run(
         session: None,
         connect_at: now,
         backoff: Backoff::default(),
-        progress_at: now,
+        trouble_since: None,
         trouble: None,
         journal_at: now,
     };
@@ -194,9 +195,6 @@ impl Upload<'_> {
         if span.items.is_empty() {
             settled.rejects.clone_from(&span.rejects);
             return self.settle(&span, settled);
-        }
-        if self.pending.is_empty() {
-            self.progress_at = Instant::now();
         }
         let number = self.add(span, settled);
         self.send(number);
@@ -371,8 +369,9 @@ impl Upload<'_> {
         self.trouble = Some(status);
     }
 
-    fn give_up_if_stuck(&self, status: &Status) -> Result<()> {
-        if self.progress_at.elapsed() < self.settings.retry_for {
+    fn give_up_if_stuck(&mut self, status: &Status) -> Result<()> {
+        let since = *self.trouble_since.get_or_insert_with(Instant::now);
+        if since.elapsed() < self.settings.retry_for {
             return Ok(());
         }
         let waited = self.settings.retry_for.as_secs_f64();
@@ -380,7 +379,7 @@ impl Upload<'_> {
     }
 
     fn worked(&mut self) {
-        self.progress_at = Instant::now();
+        self.trouble_since = None;
         self.backoff.reset();
         self.trouble = None;
     }
