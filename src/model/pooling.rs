@@ -20,7 +20,6 @@ pub struct Span {
 }
 
 /// Pools `[batch, tokens, dimension]` into float32 `[batch, dimension]`, one span for each text, none empty.
-#[must_use]
 pub fn pool(states: &Tensor, spans: &[Span], pooling: Pooling) -> Tensor {
     let n_tokens = states.size()[1] as usize;
     let share = |span: &Span, position: usize| match pooling {
