@@ -12,9 +12,10 @@ load() { bench load; }
 # The peers come from a virtual environment of their own, versions pinned.
 scan() {
   local venv=.deps/bench-venv folder
-  if [ ! -x "$venv/bin/python" ]; then
-    python3 -m venv "$venv"
+  if [ ! -x "$venv/bin/faiss-ready" ]; then
+    python3 -m venv --clear "$venv"
     "$venv/bin/pip" install --quiet --disable-pip-version-check faiss-cpu==1.15.1 numpy==2.4.6
+    install -m 755 /dev/null "$venv/bin/faiss-ready"
   fi
   folder=$(mktemp -d)
   bench scan -- "$folder"
@@ -22,12 +23,19 @@ scan() {
   rm -r "$folder"
 }
 
+# Prints its own table; the raw numbers are in the file that it names.
+encoder() { benches/encoder.sh --out "benches/results/encoder-$(date +%F)-$commit.json"; }
+
 mkdir -p benches/results
-for name in "${@:-load scan}"; do
-  for one in $name; do
-    out=benches/results/$one-$(date +%F)-$commit.jsonl
-    printf '{"bench":"%s","machine":"%s","commit":"%s","date":"%s"}\n' "$one" "$machine" "$commit" "$(date -u +%FT%TZ)" >"$out"
-    "$one" | tee -a "$out"
-    echo "kept in $out"
-  done
+[ "$#" -gt 0 ] || set -- load scan encoder
+for name in "$@"; do
+  echo "== $name"
+  if [ "$name" = encoder ]; then
+    encoder
+    continue
+  fi
+  out=benches/results/$name-$(date +%F)-$commit.jsonl
+  printf '{"bench":"%s","machine":"%s","commit":"%s","date":"%s"}\n' "$name" "$machine" "$commit" "$(date -u +%FT%TZ)" >"$out"
+  "$name" | tee -a "$out"
+  echo "kept in $out"
 done

@@ -15,7 +15,7 @@ use pictor::encode::{EncodeSettings, EncoderHandle, EncoderRegistry, Role};
 use pictor::model::{DeviceChoice, Precision, PrecisionChoice};
 use pictor::types::vector::UnitVector;
 
-const MINILM: &str = "all-minilm-l6-v2";
+use crate::support::{ENCODER, models_dir};
 
 fn settings(precision: Precision) -> EncodeSettings {
     EncodeSettings {
@@ -25,32 +25,16 @@ fn settings(precision: Precision) -> EncodeSettings {
     }
 }
 
-/// A folder that a test needs, or `None` after a line that says so; under `CI=true` its absence is a failure.
-fn folder_or_skip(test: &str, variable: &str, default: &str, inside: &str) -> Option<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let folder = std::env::var_os(variable).map_or_else(|| root.join(default), |folder| root.join(folder));
-    if folder.join(inside).is_dir() {
-        return Some(folder);
-    }
-    assert!(std::env::var("CI").as_deref() != Ok("true"), "{test} needs {inside} in {}", folder.display());
-    println!("skipped {test}: no {inside} in {} ({variable})", folder.display());
-    None
-}
-
-fn models_dir(test: &str) -> Option<PathBuf> {
-    folder_or_skip(test, "PICTOR_MODELS", ".deps/models", MINILM)
-}
-
 /// MiniLM in one precision, loaded once for all tests.
-fn minilm(test: &str, precision: Precision) -> Option<EncoderHandle> {
+fn minilm(precision: Precision) -> EncoderHandle {
     static LOADED: [OnceLock<EncoderHandle>; 2] = [OnceLock::new(), OnceLock::new()];
-    let models = models_dir(test)?;
+    let models = models_dir();
     let slot = &LOADED[usize::from(precision == Precision::Bf16)];
     let load = || {
         let registry = EncoderRegistry::open(&models, settings(precision)).expect("registry");
-        block_on(registry.get(MINILM)).expect("MiniLM")
+        block_on(registry.get(ENCODER)).expect("MiniLM")
     };
-    Some(slot.get_or_init(load).clone())
+    slot.get_or_init(load).clone()
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {

@@ -5,10 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use pictor::encode::Role;
+use pictor::index::{Candidates, FlatIndex, IndexSearch, VectorIndex as _, VectorKey};
 use pictor::model::Precision;
 use pictor::types::vector::UnitVector;
 
-use super::{encode, folder_or_skip, golden_folder, minilm};
+use super::{encode, golden_folder, minilm};
+use crate::support::test_data;
 
 struct Collection {
     document_ids: Vec<String>,
@@ -42,12 +44,28 @@ fn read(folder: &Path) -> Collection {
     }
 }
 
+/// Every document may be found; equal scores in the order of the corpus.
+struct InOrder;
+
+impl Candidates for InOrder {
+    fn accepts(&self, _: u64) -> bool {
+        true
+    }
+
+    fn compare(&self, a: u64, b: u64) -> std::cmp::Ordering {
+        a.cmp(&b)
+    }
+}
+
 fn discounted(gains: impl IntoIterator<Item = i32>) -> f64 {
     gains.into_iter().zip(2..).map(|(gain, rank)| f64::from(gain) / f64::from(rank).log2()).sum()
 }
 
 /// trec_eval's ndcg_cut_10: linear gain, queries with a relevant document only.
 fn ndcg_at_10(collection: &Collection, documents: &[Arc<UnitVector>], queries: &[Arc<UnitVector>]) -> f64 {
+    let mut index = FlatIndex::new(documents[0].values.len(), None);
+    let rows = (0..).zip(documents).map(|(item, document)| (VectorKey { item, part: 0 }, document.values.as_slice()));
+    index.insert(&rows.collect::<Vec<_>>());
     let mut all = Vec::new();
     for ((id, _), query) in collection.queries.iter().zip(queries) {
         let Some(judged) = collection.judgements.get(id) else { continue };
@@ -56,11 +74,9 @@ fn ndcg_at_10(collection: &Collection, documents: &[Arc<UnitVector>], queries: &
         if ideal.is_empty() {
             continue;
         }
-        let score = |document: &UnitVector| query.values.iter().zip(&document.values).map(|(a, b)| a * b).sum::<f32>();
-        let mut ranked: Vec<_> = documents.iter().map(|document| score(document)).enumerate().collect();
-        ranked.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        let ranked = index.search(&query.values, IndexSearch { limit: 10, exact: true }, &InOrder);
         let gain = |position: usize| judged.get(&collection.document_ids[position]).copied().unwrap_or(0).max(0);
-        let found = discounted(ranked.iter().take(10).map(|&(position, _)| gain(position)));
+        let found = discounted(ranked.iter().map(|found| gain(found.key.item as usize)));
         all.push(found / discounted(ideal.into_iter().take(10)));
     }
     assert!(all.len() > 100);
@@ -71,15 +87,15 @@ fn ndcg_at_10(collection: &Collection, documents: &[Arc<UnitVector>], queries: &
 #[test]
 fn minilm_ranks_cranfield_as_the_reference_does() {
     const TEST: &str = "minilm_ranks_cranfield_as_the_reference_does";
-    let Some(data) = folder_or_skip(TEST, "PICTOR_TEST_DATA", "../shared/data", "cranfield") else { return };
+    let Some(folder) = test_data("cranfield", TEST) else { return };
     let golden = std::fs::read(golden_folder().join("cranfield.json")).expect("cranfield.json");
     let golden: serde_json::Value = serde_json::from_slice(&golden).expect("JSON");
     let expected = golden["ndcg_at_10"].as_f64().expect("ndcg_at_10");
-    let collection = read(&data.join("cranfield"));
+    let collection = read(&folder);
     let query_texts: Vec<_> = collection.queries.iter().map(|(_, text)| text).collect();
     let mut figures = Vec::new();
     for precision in [Precision::F32, Precision::Bf16] {
-        let Some(handle) = minilm(TEST, precision) else { return };
+        let handle = minilm(precision);
         let documents = encode(&handle, &collection.documents, Role::Document);
         let queries = encode(&handle, &query_texts, Role::Query);
         let found = ndcg_at_10(&collection, &documents, &queries);

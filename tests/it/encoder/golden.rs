@@ -9,7 +9,8 @@ use pictor::model::{ModelFolder, Precision};
 use pictor::types::vector::UnitVector;
 
 use super::tiny::{Tiny, copy_folder};
-use super::{cosine, encode, golden_folder, golden_texts, minilm, models_dir, pools, rows, settings, worst};
+use super::{cosine, encode, golden_folder, golden_texts, minilm, pools, rows, settings, worst};
+use crate::support::{ENCODER, models_dir};
 
 fn minilm_reference() -> Vec<Vec<f32>> {
     (0..2).flat_map(|part| rows(&golden_folder().join(format!("minilm-{part}.safetensors")), "texts")).collect()
@@ -17,14 +18,14 @@ fn minilm_reference() -> Vec<Vec<f32>> {
 
 /// Fails when a layer, the pooling, the tokenizer or the cut at 256 tokens differs from the reference, or padding leaks.
 fn check_minilm(test: &str, precision: Precision, least_agreement: f64, least_invariance: f64) {
-    let Some(handle) = minilm(test, precision) else { return };
+    let handle = minilm(precision);
     let (texts, reference) = (golden_texts("minilm.texts.json"), minilm_reference());
     assert_eq!(texts.len(), 64);
 
     let alone: Vec<_> = texts.iter().flat_map(|text| encode(&handle, &[text], Role::Document)).collect();
     let together = encode(&handle, &texts, Role::Document);
     // One batch whatever the lengths: most of it is padding.
-    let folder = pictor::model::folder::resolve(&models_dir(test).expect("models"), super::MINILM).expect("folder");
+    let folder = pictor::model::folder::resolve(&models_dir(), ENCODER).expect("folder");
     let plan = EncoderPlan::read(&folder, &settings(precision)).expect("plan");
     let inputs: Vec<EncoderInput> =
         texts.iter().map(|text| plan.preprocessor().text(text, Role::Document).expect("tokens")).collect();
@@ -63,8 +64,7 @@ fn minilm_agrees_in_bf16() {
 /// Control for the two tests above: cls pooling in place of mean, and a limit of 128 tokens in place of 256, both fail.
 #[test]
 fn wrong_configurations_disagree() {
-    let Some(models) = models_dir("wrong_configurations_disagree") else { return };
-    let original = pictor::model::folder::resolve(&models, super::MINILM).expect("folder");
+    let original = pictor::model::folder::resolve(&models_dir(), ENCODER).expect("folder");
     let (texts, reference) = (golden_texts("minilm.texts.json"), minilm_reference());
     let vectors_with = |file: &str, content: &str| -> Vec<Arc<UnitVector>> {
         let root = tempfile::tempdir().expect("temporary folder");
@@ -72,7 +72,7 @@ fn wrong_configurations_disagree() {
         std::fs::write(root.path().join(file), content).expect("write");
         let folder = ModelFolder { path: root.path().to_owned(), ..original.clone() };
         let handle = load(&folder, &settings(Precision::F32), pools()).expect("load");
-        assert_ne!(handle.info().fingerprint, minilm("wrong", Precision::F32).expect("MiniLM").info().fingerprint);
+        assert_ne!(handle.info().fingerprint, minilm(Precision::F32).info().fingerprint);
         encode(&handle, &texts, Role::Document)
     };
     let cls = vectors_with("1_Pooling/config.json", r#"{"pooling_mode": "cls"}"#);
@@ -85,7 +85,7 @@ fn wrong_configurations_disagree() {
 
 #[test]
 fn truncation_and_tokens_are_told() {
-    let Some(handle) = minilm("truncation_and_tokens_are_told", Precision::F32) else { return };
+    let handle = minilm(Precision::F32);
     let check = |text: &str, tokens: usize, is_truncated: bool| {
         let embedding = super::block_on(handle.encode_query(text, None)).expect("encode").0;
         assert_eq!((embedding.tokens, embedding.is_truncated), (tokens, is_truncated), "{text:.40}");
