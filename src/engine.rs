@@ -117,13 +117,18 @@ impl Engine {
         search(&self.backend(collection)?, &self.shared.encoders, query, deadline).await
     }
 
-    /// Makes everything acknowledged so far survive power loss.
+    /// Makes everything acknowledged survive power loss and ends the encoders' threads: no network may run while the process
+    /// takes libtorch down.
     ///
     /// # Errors
     /// [`Error::Storage`], [`Error::StorageFull`].
-    pub async fn flush(&self) -> Result<()> {
-        let store = self.shared.store.clone();
-        tokio::task::spawn_blocking(move || store.sync()).await.map_err(|error| Error::Internal(error.to_string()))?
+    pub async fn close(&self) -> Result<()> {
+        let shared = Arc::clone(&self.shared);
+        let close = move || {
+            shared.encoders.stop();
+            shared.store.sync()
+        };
+        tokio::task::spawn_blocking(close).await.map_err(|error| Error::Internal(error.to_string()))?
     }
 
     fn backend(&self, collection: &str) -> Result<Arc<dyn CollectionBackend>> {

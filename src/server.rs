@@ -26,7 +26,7 @@ const HEALTH_PERIOD: Duration = Duration::from_millis(500);
 /// Services that cannot answer without their encoders.
 const NEED_ENCODERS: [&str; 3] = ["pictor.v1.Items", "pictor.v1.Search", "pictor.v1.Encoders"];
 
-/// Serves until `shutdown` completes, then lets calls in work finish, at most [`DRAIN`], and flushes the store.
+/// Serves until `shutdown` completes, then lets calls in work finish, at most [`DRAIN`], and closes the engine.
 ///
 /// # Errors
 /// [`Error::Internal`] if a listener fails, [`Error::Storage`] if the last flush does.
@@ -74,7 +74,7 @@ pub async fn run(
     // Probes are answered until the last call is done.
     http_task.abort();
     follower.abort();
-    engine.flush().await?;
+    engine.close().await?;
     match served {
         Ok(Ok(Ok(()))) => Ok(()),
         Ok(Ok(Err(error))) => Err(Error::Internal(format!("gRPC server: {error}"))),

@@ -22,3 +22,15 @@ pub use network::{Architecture, TextNetwork};
 
 /// Every architecture, alphabetic.
 pub const ALL: &[&Architecture] = &[&bert::ARCHITECTURE];
+
+#[cfg(test)]
+mod tests {
+    use super::ALL;
+
+    #[test]
+    fn every_architecture_describes_itself() {
+        let names: Vec<_> = ALL.iter().map(|architecture| architecture.model_type).collect();
+        assert!(names.is_sorted_by(|a, b| a < b), "{names:?}");
+        assert!(ALL.iter().all(|architecture| !architecture.summary.is_empty()));
+    }
+}
