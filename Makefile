@@ -2,7 +2,7 @@
 CARGO ?= cargo
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: setup build demo test verify bench lint golden dist clean
+.PHONY: setup build demo test verify bench lint golden clean
 
 setup:
 	@scripts/setup.sh
@@ -33,10 +33,6 @@ bench: build
 # Computes the golden values again with the reference implementations.
 golden: setup
 	@scripts/golden.sh
-
-# A folder that runs without this checkout: binaries and the libraries they open.
-dist: build
-	@scripts/dist.sh
 
 clean:
 	rm -rf target .deps .cargo/config.toml

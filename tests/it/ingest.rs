@@ -118,9 +118,11 @@ async fn an_interrupted_ingest_goes_on_without_loss() {
     let output = tokio::task::spawn_blocking(|| again.wait_with_output()).await.expect("no panic").expect("an end");
     let told = summary(&output);
     assert_eq!((told["unchanged"].as_u64(), told["created"].as_u64()), (Some(total), Some(0)), "{told}");
+    let stats = client.admin.clone().get_stats(v1::GetStatsRequest {}).await.expect("stats").into_inner();
     println!(
-        "{total} records in {:.1} s with a killed client and a killed server; again: {told}",
-        started.elapsed().as_secs_f64()
+        "{total} records in {:.1} s with a killed client and a killed server; server's memory {} MiB; again: {told}",
+        started.elapsed().as_secs_f64(),
+        stats.resident_bytes >> 20
     );
 }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use pictor_proto::client::Client;
+use pictor_proto::code_name;
 use pictor_proto::v1;
 use pictor_proto::v1::upsert_stream_response::Outcome;
 use tokio::sync::mpsc;
@@ -17,7 +18,6 @@ use super::ledger::{Ledger, Settled};
 use super::progress::Progress;
 use super::rejects::Rejects;
 use super::session::{Session, Target, is_passing, retry_hint};
-use crate::failure::code_name;
 
 /// How often the journal is written, at most.
 const JOURNAL_INTERVAL: Duration = Duration::from_millis(300);

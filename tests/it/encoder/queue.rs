@@ -108,8 +108,16 @@ impl Rig {
         block_on(self.handle.encode_texts(texts, Role::Document, None))
     }
 
-    /// Sends documents from another thread and comes back when they are queued.
+    /// Sends texts from another thread and comes back when they wait for the network, which is held.
     fn send(&self, texts: &[&str], role: Role) -> std::thread::JoinHandle<Result<Vec<TextEmbedding>>> {
+        let before = self.handle.stats().waiting;
+        let thread = self.spawn(texts, role);
+        eventually(|| self.handle.stats().waiting >= before + texts.len());
+        thread
+    }
+
+    /// Sends texts from another thread and comes back when they are accepted.
+    fn spawn(&self, texts: &[&str], role: Role) -> std::thread::JoinHandle<Result<Vec<TextEmbedding>>> {
         let taken = |handle: &EncoderHandle| handle.stats().queue_depth + handle.stats().query_depth;
         let (handle, before) = (self.handle.clone(), taken(&self.handle));
         let texts: Vec<_> = texts.iter().map(|&text| text.to_owned()).collect();
@@ -122,7 +130,7 @@ impl Rig {
     /// Holds the network in the middle of a batch of one text.
     fn hold(&self) -> std::thread::JoinHandle<Result<Vec<TextEmbedding>>> {
         self.control.change(|state| state.is_held = true);
-        let held = self.send(&["hold"], Role::Document);
+        let held = self.spawn(&["hold"], Role::Document);
         eventually(|| !self.control.batches().is_empty());
         held
     }
@@ -216,7 +224,6 @@ fn queries_go_first() {
     // 5 batches of 16-token documents, then a query of 5 tokens.
     let documents = rig.send(&["a b c d e f g h i j k l m n o p"; 20], Role::Document);
     let query = rig.send(&["a"], Role::Query);
-    eventually(|| rig.handle.stats().waiting == 21);
     rig.release();
     for thread in [held, documents, query] {
         thread.join().expect("thread").expect("answered");
