@@ -58,6 +58,9 @@ struct EmbedArgs {
     /// auto, f32, bf16 or f16.
     #[arg(long, default_value = "auto")]
     dtype: PrecisionChoice,
+    /// Threads to compute with [default: one for each core].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
     /// pictor or reference; they differ for pictures only.
     #[arg(long, default_value = "pictor", value_parser = ["pictor", "reference"])]
     preprocess: String,
@@ -147,7 +150,10 @@ fn stop_signal() -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
 
 fn embed(args: EmbedArgs) -> anyhow::Result<()> {
     preload_cuda(args.device)?;
-    let settings = EncodeSettings { device: args.device, dtype: args.dtype, ..EncodeSettings::default() };
+    let mut settings = EncodeSettings { device: args.device, dtype: args.dtype, ..EncodeSettings::default() };
+    if let Some(threads) = args.threads {
+        settings.threads = usize::from(threads);
+    }
     let request = EmbedRequest {
         model: args.model,
         texts_from: args.texts_from,
