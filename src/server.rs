@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
@@ -52,7 +52,6 @@ pub async fn run(
         .add_service(reflection().build_v1().map_err(reflection_problem)?)
         .add_service(reflection().build_v1alpha().map_err(reflection_problem)?);
     let grpc_server = Server::builder()
-        .tcp_nodelay(true)
         .max_concurrent_streams(u32::try_from(STREAMS_PER_CONNECTION.cap).unwrap_or(u32::MAX))
         .http2_keepalive_interval(Some(Duration::from_secs(30)))
         .http2_max_pending_accept_reset_streams(Some(64))
@@ -61,7 +60,7 @@ pub async fn run(
         .initial_connection_window_size(16 << 20)
         .layer(CallLayer::new(keys, engine.metrics()))
         .add_routes(routes)
-        .serve_with_incoming_shutdown(TcpListenerStream::new(grpc), stopped(stopping.clone()));
+        .serve_with_incoming_shutdown(TcpIncoming::from(grpc).with_nodelay(Some(true)), stopped(stopping.clone()));
     let http_server = axum::serve(http, http::router(engine.clone())).with_graceful_shutdown(stopped(stopping));
 
     let grpc_task = tokio::spawn(grpc_server);

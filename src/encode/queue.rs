@@ -33,12 +33,14 @@ pub struct Job {
 pub struct Request {
     deadline: Option<Instant>,
     answer: Mutex<Answer>,
-    _slots: Slots,
 }
 
 struct Answer {
     vectors: Vec<Option<UnitVector>>,
     n_missing: usize,
+    /// Given back before the answer is sent, so that a caller who sends again at once finds its room free; a request that
+    /// fails gives them back when its last input is dropped.
+    slots: Option<Slots>,
     /// Taken when the answer is sent.
     sender: Option<oneshot::Sender<Result<Vec<UnitVector>>>>,
 }
@@ -64,6 +66,10 @@ impl Request {
             && let Some(sender) = answer.sender.take()
         {
             let vectors = std::mem::take(&mut answer.vectors).into_iter().flatten().collect();
+            let slots = answer.slots.take();
+            // The queue's lock is never taken inside this one.
+            drop(answer);
+            drop(slots);
             // A caller that gave up needs no answer.
             let _ = sender.send(Ok(vectors));
         }
@@ -136,8 +142,9 @@ impl Queue {
         }
         let depth = state.taken[lane as usize];
         if depth > 0 && depth + n > capacity {
+            // Many wait for the same room: half the queue's time spreads them, where the time for `n` alone brings them all back.
+            let retry_after = state.time_for(n.max(depth / 2));
             let (depth, capacity) = (depth as u64, capacity as u64);
-            let retry_after = state.time_for(n);
             return Err(Error::Overloaded { what: "the encoder queue", depth, capacity, retry_after });
         }
         state.taken[lane as usize] += n;
@@ -154,8 +161,13 @@ impl Queue {
         sender: oneshot::Sender<Result<Vec<UnitVector>>>,
     ) {
         let lane = slots.lane;
-        let answer = Answer { vectors: vec![None; inputs.len()], n_missing: inputs.len(), sender: Some(sender) };
-        let request = Arc::new(Request { deadline, answer: Mutex::new(answer), _slots: slots });
+        let answer = Answer {
+            vectors: vec![None; inputs.len()],
+            n_missing: inputs.len(),
+            slots: Some(slots),
+            sender: Some(sender),
+        };
+        let request = Arc::new(Request { deadline, answer: Mutex::new(answer) });
         let mut state = self.state.lock();
         if state.is_closed {
             // The slots give themselves back under the same lock.

@@ -76,10 +76,13 @@ fn a_journal_of_something_else_is_refused_or_ignored() {
         command.args(["--json", "ingest", "c", "--batch", "2", "--retry-for", "0s", "--journal"]).arg(&journal);
         run(command.args(extra).arg(&source))
     };
-    let (code, lines, stderr) = ingest(&[]);
-    assert_eq!((code, &lines[0]["complete"]), (1, &false.into()), "{stderr}");
-    let stopped_at = lines[0]["next_record"].as_u64().expect("a number");
-    assert!(stopped_at > 1, "{}", lines[0]);
+    // The refusal may come before the first acknowledgement; then nothing is counted as stored yet.
+    let is_counted = || {
+        let (code, lines, stderr) = ingest(&[]);
+        assert_eq!((code, &lines[0]["complete"]), (1, &false.into()), "{stderr}");
+        lines[0]["next_record"].as_u64().is_some_and(|record| record > 1)
+    };
+    assert!((0..20).any(|_| is_counted()));
 
     // Another server: refused, and nothing is written.
     server.set_faults(Faults::default());
@@ -95,7 +98,7 @@ fn a_journal_of_something_else_is_refused_or_ignored() {
 
     // The collection lost what the journal counts as stored: start again.
     server.set_faults(Faults { refuse_every: 8, ..Faults::default() });
-    assert_eq!(ingest(&[]).0, 1);
+    assert!((0..20).any(|_| is_counted()));
     server.set_faults(Faults::default());
     server.with(|state| (state.version, state.items) = (0, BTreeMap::new()));
     let (code, lines, stderr) = ingest(&[]);
