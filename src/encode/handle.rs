@@ -11,6 +11,7 @@ use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use tokio::sync::oneshot;
 
 use super::encoder::{EncoderInfo, EncoderInput, Preprocessor, Role};
+use super::exit::inside_torch;
 use super::health::{EncoderStats, Health};
 use super::queue::{Lane, Queue};
 use super::settings::EncodeSettings;
@@ -98,9 +99,11 @@ impl EncoderHandle {
         let (workers_queue, workers_health) = (queue.clone(), health.clone());
         let thread = std::thread::Builder::new().name("encoder".to_owned()).spawn(move || {
             let first = catch_unwind(AssertUnwindSafe(|| {
-                let mut encoder = loader()?;
-                encoder.encode(&[&probe])?;
-                Ok((Arc::new(encoder.info().clone()), encoder))
+                inside_torch(|| {
+                    let mut encoder = loader()?;
+                    encoder.encode(&[&probe])?;
+                    Ok((Arc::new(encoder.info().clone()), encoder))
+                })
             }));
             match first.unwrap_or_else(|panic| Err(Error::Internal(panic_message(&*panic)))) {
                 Ok((info, encoder)) => {

@@ -2,6 +2,7 @@
 
 pub mod batch;
 pub mod encoder;
+mod exit;
 pub mod handle;
 pub mod health;
 pub mod offline;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::batch::plan;
 use super::encoder::{Encoder, EncoderInput};
+use super::exit::inside_torch;
 use super::health::Health;
 use super::queue::{Job, Lane, Queue, Wake};
 use crate::types::vector::UnitVector;
@@ -65,7 +66,8 @@ impl Worker {
             match self.queue.wait(if is_healthy { IDLE_BEFORE_PROBE } else { FAILING_BEFORE_PROBE }) {
                 Wake::Work => {}
                 Wake::Idle => self.prove(),
-                Wake::Closed => return,
+                // Freeing the network calls libtorch, too.
+                Wake::Closed => return inside_torch(|| drop(self.encoder.take())),
             }
         }
     }
@@ -126,7 +128,7 @@ impl Worker {
 
     /// Runs the network on one batch, keeping the books. A panic costs the network, which the next call loads again.
     fn encode(&mut self, inputs: &[&EncoderInput]) -> Result<Vec<UnitVector>> {
-        let result = self.encode_or_lose_network(inputs);
+        let result = inside_torch(|| self.encode_or_lose_network(inputs));
         self.health.is_healthy.store(result.is_ok(), Ordering::Release);
         match &result {
             Ok(_) => {

@@ -2,6 +2,7 @@
 
 mod cranfield;
 mod damaged;
+mod exit;
 mod golden;
 mod offline;
 mod queue;
