@@ -1,5 +1,6 @@
 //! How encoders run.
 
+use crate::image::ImageRule;
 use crate::model::{DeviceChoice, PrecisionChoice};
 
 /// Settings that all encoders of a process share.
@@ -7,10 +8,12 @@ use crate::model::{DeviceChoice, PrecisionChoice};
 pub struct EncodeSettings {
     pub device: DeviceChoice,
     pub dtype: PrecisionChoice,
+    pub image_rule: ImageRule,
     /// Threads that libtorch computes with. libtorch has one pool for the whole process, so the last encoder loaded
     /// sets it for all; tokenizing has as many of its own.
     pub threads: usize,
-    /// Documents that may be accepted and not yet answered, for each encoder.
+    /// Slots for documents that are accepted and not yet answered, for each encoder: a text takes one, a picture one for each
+    /// 8 KiB that the network sees of it.
     pub queue_capacity: usize,
     /// The same for queries, which go ahead of documents and are counted apart, so that ingest cannot shut search out.
     pub query_capacity: usize,
@@ -25,6 +28,7 @@ impl Default for EncodeSettings {
         Self {
             device: DeviceChoice::Auto,
             dtype: PrecisionChoice::Auto,
+            image_rule: ImageRule::default(),
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             queue_capacity: 8192,
             query_capacity: 1024,

@@ -1,5 +1,11 @@
-//! Bytes to pixels. For now the header only: format, size, and whether both are within the caps.
+//! Bytes to pixels to a model's input.
 
+mod config;
 mod header;
+mod pixels;
+mod prepare;
 
+pub use config::{CropRounding, Filter, ImageConfig, Resize};
 pub use header::{ImageHeader, read_header};
+pub use pixels::{ImageRule, Pixels};
+pub use prepare::{ImagePreparer, Thumbnail, thumbnail};
