@@ -5,7 +5,7 @@ mod damaged;
 mod golden;
 mod offline;
 mod queue;
-mod tiny;
+pub(crate) mod tiny;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
