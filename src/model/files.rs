@@ -23,8 +23,10 @@ pub fn list(folder: &Path) -> Result<BTreeMap<String, u64>> {
 pub struct Comparison {
     /// Files whose hash was compared.
     pub n_checked: usize,
-    /// One sentence for each file that is missing, different or not named in the card.
+    /// One sentence for each file that is missing or different.
     pub problems: Vec<String>,
+    /// Files that the card does not name; what they change of the vectors changes the fingerprint.
+    pub extra: Vec<String>,
 }
 
 /// Hashes every file that the card names; a card without files says nothing.
@@ -50,7 +52,7 @@ pub fn compare(folder: &Path, card: &Card) -> Result<Comparison> {
         comparison.n_checked += 1;
     }
     let extra = found.keys().filter(|path| *path != card::FILE && !card.files.contains_key(*path));
-    comparison.problems.extend(extra.map(|path| format!("{path}: {} does not name it", card::FILE)));
+    comparison.extra = extra.cloned().collect();
     Ok(comparison)
 }
 
@@ -92,6 +94,7 @@ mod tests {
         let found = compare(folder.path(), &Card { files, ..Card::default() }).expect("a comparison");
         assert_eq!(found.n_checked, 3);
         let named: Vec<_> = found.problems.iter().map(|line| line.split(':').next().unwrap_or_default()).collect();
-        assert_eq!(named, ["../e", "changed", "missing", "extra"]);
+        assert_eq!(named, ["../e", "changed", "missing"]);
+        assert_eq!(found.extra, ["extra"]);
     }
 }

@@ -52,6 +52,8 @@ pub struct VerifyReport {
     pub fingerprint: Option<String>,
     /// Files whose hash was compared with the card's.
     pub files_checked: usize,
+    /// Files that the card does not name.
+    pub extra_files: Vec<String>,
     /// Empty if the model is sound.
     pub problems: Vec<String>,
 }
@@ -101,7 +103,7 @@ pub fn inspect(model: &ModelFolder) -> Result<ModelReport> {
 /// # Errors
 /// `FailedPrecondition` if the folder cannot even be listed; everything else is a problem in the report.
 pub fn verify(model: &ModelFolder) -> Result<VerifyReport> {
-    let Comparison { n_checked, mut problems } = files::compare(&model.path, &Card::read(&model.path)?)?;
+    let Comparison { n_checked, mut problems, extra } = files::compare(&model.path, &Card::read(&model.path)?)?;
     let fingerprint = match Description::read(model) {
         Ok(description) => {
             problems.extend(loading_problems(&description));
@@ -113,7 +115,7 @@ pub fn verify(model: &ModelFolder) -> Result<VerifyReport> {
         }
     };
     let (name, revision) = (model.name.clone(), model.revision.clone());
-    Ok(VerifyReport { name, revision, fingerprint, files_checked: n_checked, problems })
+    Ok(VerifyReport { name, revision, fingerprint, files_checked: n_checked, extra_files: extra, problems })
 }
 
 fn loading_problems(description: &Description) -> Vec<String> {

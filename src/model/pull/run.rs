@@ -106,6 +106,7 @@ fn fetch_and_publish(
     let source = Source { hub, repository: &repository, commit: &listing.commit };
     let partial = partial_folder(place.model, &place.revision);
     let mut fetched: BTreeMap<String, Fetched> = BTreeMap::new();
+    progress.set_total(total(&selection));
     for index in selection.indices.clone() {
         let path = partial.join(&index);
         if let Some(file) = selection.files.get(&index) {
@@ -114,7 +115,7 @@ fn fetch_and_publish(
         let bytes = std::fs::read(&path).map_err(|error| cannot_write(&path, &error))?;
         selection.add_shards(&index, &bytes, &listing.files)?;
     }
-    let bytes: u64 = selection.files.values().map(|file| file.size).sum();
+    let bytes = total(&selection);
     let revision = &place.revision;
     progress.set_total(bytes);
     progress.note(&format!("{} at {revision}: {} files, {}", place.reference, selection.files.len(), megabytes(bytes)));
@@ -260,6 +261,10 @@ impl<'a> Place<'a> {
         let files = fetched.iter().map(|(path, file)| (path.clone(), file.blake3.clone())).collect();
         (Card { fingerprint, files, rest, ..Card::default() }, warning)
     }
+}
+
+fn total(selection: &Selection) -> u64 {
+    selection.files.values().map(|file| file.size).sum()
 }
 
 /// Where a pulled model came from.
