@@ -7,11 +7,13 @@ pub mod card;
 pub mod description;
 pub mod device;
 mod fault;
+pub mod files;
 pub mod fingerprint;
 pub mod folder;
 pub mod inspect;
 pub mod network;
 pub mod pooling;
+pub mod pull;
 pub mod sentence_transformers;
 pub mod weights;
 
