@@ -1,17 +1,19 @@
 //! `pictor-server`: parses the command line, sets up logging, runs one command.
 
-use std::io::Write as _;
+mod commands;
+
 use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
+use commands::{models, print_json};
 use pictor::config::{ServeArgs, ServeSettings};
 use pictor::encode::EncodeSettings;
 use pictor::encode::offline::{self, EmbedRequest};
 use pictor::engine::{Engine, EngineSettings};
 use pictor::image::ImageRule;
 use pictor::model::device::preload_cuda;
-use pictor::model::{DeviceChoice, PrecisionChoice, folder, inspect};
+use pictor::model::{DeviceChoice, PrecisionChoice};
 use pictor::resources::Resources;
 use pictor::rpc::auth::ApiKeys;
 use pictor::server;
@@ -33,7 +35,7 @@ enum Command {
     Embed(EmbedArgs),
     /// Looks after the models folder.
     #[command(subcommand)]
-    Models(ModelsCommand),
+    Models(models::ModelsCommand),
 }
 
 #[derive(Args)]
@@ -67,35 +69,12 @@ struct EmbedArgs {
     preprocess: ImageRule,
 }
 
-#[derive(Subcommand)]
-enum ModelsCommand {
-    /// Lists every revision.
-    List {
-        #[arg(long, value_name = "DIR", env = "PICTOR_MODELS_DIR")]
-        models_dir: PathBuf,
-    },
-    /// Prints what a model is, as JSON.
-    Inspect {
-        /// NAME or NAME@REVISION.
-        model: String,
-        #[arg(long, value_name = "DIR", env = "PICTOR_MODELS_DIR")]
-        models_dir: PathBuf,
-    },
-    /// Checks that a model loads and is what its card says.
-    Verify {
-        /// NAME or NAME@REVISION.
-        model: String,
-        #[arg(long, value_name = "DIR", env = "PICTOR_MODELS_DIR")]
-        models_dir: PathBuf,
-    },
-}
-
 fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
     match cli.command {
         Command::Serve(args) => serve(&args.resolve()?),
         Command::Embed(args) => embed(args),
-        Command::Models(command) => models(&command),
+        Command::Models(command) => models::run(command),
     }
 }
 
@@ -169,25 +148,4 @@ fn embed(args: EmbedArgs) -> anyhow::Result<()> {
         settings,
     };
     print_json(&offline::embed(&request)?)
-}
-
-fn models(command: &ModelsCommand) -> anyhow::Result<()> {
-    match command {
-        ModelsCommand::List { models_dir } => inspect::list(models_dir)?.iter().try_for_each(print_json),
-        ModelsCommand::Inspect { model, models_dir } => {
-            print_json(&inspect::inspect(&folder::resolve(models_dir, model)?)?)
-        }
-        ModelsCommand::Verify { model, models_dir } => {
-            let report = inspect::verify(&folder::resolve(models_dir, model)?)?;
-            print_json(&report)?;
-            anyhow::ensure!(report.problems.is_empty(), "{model} is not sound: {}", report.problems.join("; "));
-            Ok(())
-        }
-    }
-}
-
-/// One object a line.
-fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{}", serde_json::to_string(value)?).context("writing to standard output")
 }

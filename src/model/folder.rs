@@ -6,7 +6,7 @@ use crate::types::names::check_name;
 use crate::{Error, Result};
 
 /// The file that names a model's current revision.
-const CURRENT: &str = "current";
+pub(crate) const CURRENT: &str = "current";
 
 /// One revision of one model on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,12 +86,18 @@ pub fn resolve(models_dir: &Path, encoder: &str) -> Result<ModelFolder> {
 pub fn list(models_dir: &Path) -> Result<Vec<ModelFolder>> {
     let mut models = Vec::new();
     for name in folders_in(models_dir)? {
-        for revision in folders_in(&models_dir.join(&name))? {
-            let path = models_dir.join(&name).join(&revision);
-            models.push(ModelFolder { name: name.clone(), revision, path });
-        }
+        models.extend(list_revisions(&models_dir.join(&name), &name)?);
     }
     Ok(models)
+}
+
+/// Every revision in a model's folder, sorted.
+///
+/// # Errors
+/// `Unavailable` if the folder cannot be read.
+pub fn list_revisions(model: &Path, name: &str) -> Result<Vec<ModelFolder>> {
+    let revisions = folders_in(model)?.into_iter();
+    Ok(revisions.map(|revision| ModelFolder { name: name.to_owned(), path: model.join(&revision), revision }).collect())
 }
 
 /// The revision that a model's `current` file names.

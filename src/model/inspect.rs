@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use tch::{Device, Kind};
 
 use super::card::Card;
-use super::fault::unreadable;
-use super::fingerprint::hash_file;
+use super::files::{self, Comparison};
 use super::pooling::Pooling;
 use super::sides::Padding;
 use super::weights::Weights;
@@ -61,9 +60,12 @@ pub struct TextReport {
 pub struct VerifyReport {
     pub name: String,
     pub revision: String,
-    pub fingerprint: String,
+    /// Absent if the model cannot be read.
+    pub fingerprint: Option<String>,
     /// Files whose hash was compared with the card's.
     pub files_checked: usize,
+    /// Files that the card does not name.
+    pub extra_files: Vec<String>,
     /// Empty if the model is sound.
     pub problems: Vec<String>,
 }
@@ -92,8 +94,7 @@ pub fn inspect(model: &ModelFolder) -> Result<ModelReport> {
         let weights = Weights::open(std::slice::from_ref(path), Kind::Float, Device::Cpu)?;
         parameters += weights.shapes().iter().map(|(_, shape)| shape.iter().product::<usize>() as u64).sum::<u64>();
     }
-    let mut files = BTreeMap::new();
-    list_files(&model.path, &model.path, &mut files)?;
+    let files = files::list(&model.path)?;
     Ok(ModelReport {
         name: model.name.clone(),
         revision: model.revision.clone(),
@@ -119,21 +120,25 @@ pub fn inspect(model: &ModelFolder) -> Result<ModelReport> {
 /// Hashes a model's files, compares them with its card where it has one, and loads it once.
 ///
 /// # Errors
-/// `FailedPrecondition` or `Unsupported` if the folder cannot even be read; what merely differs is a problem in the report.
+/// `FailedPrecondition` if the folder cannot even be listed; everything else is a problem in the report.
 pub fn verify(model: &ModelFolder) -> Result<VerifyReport> {
-    let description = Description::read(model, ImageRule::default())?;
-    let mut problems = Vec::new();
-    for (path, expected) in &description.card.files {
-        match hash_file(&model.path.join(path)) {
-            Ok(hash) if blake3::Hash::from(hash).to_hex().as_str() == expected => {}
-            Ok(hash) => problems.push(format!(
-                "{path}: {} says {expected}, found {}",
-                card::FILE,
-                blake3::Hash::from(hash).to_hex()
-            )),
-            Err(error) => problems.push(error.to_string()),
+    let Comparison { n_checked, mut problems, extra } = files::compare(&model.path, &Card::read(&model.path)?)?;
+    let fingerprint = match Description::read(model, ImageRule::default()) {
+        Ok(description) => {
+            problems.extend(loading_problems(&description));
+            Some(description.fingerprint)
         }
-    }
+        Err(error) => {
+            problems.push(error.to_string());
+            None
+        }
+    };
+    let (name, revision) = (model.name.clone(), model.revision.clone());
+    Ok(VerifyReport { name, revision, fingerprint, files_checked: n_checked, extra_files: extra, problems })
+}
+
+fn loading_problems(description: &Description) -> Vec<String> {
+    let mut problems = Vec::new();
     if let Some(expected) = &description.card.fingerprint
         && *expected != description.fingerprint
     {
@@ -141,31 +146,9 @@ pub fn verify(model: &ModelFolder) -> Result<VerifyReport> {
     }
     problems.extend(description.tokenizer().err().map(|error| error.to_string()));
     problems.extend(description.network(Kind::Float, Device::Cpu).err().map(|error| error.to_string()));
-    Ok(VerifyReport {
-        name: model.name.clone(),
-        revision: model.revision.clone(),
-        fingerprint: description.fingerprint,
-        files_checked: description.card.files.len(),
-        problems,
-    })
+    problems
 }
 
 fn is_weights(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "safetensors")
-}
-
-fn list_files(root: &Path, folder: &Path, files: &mut BTreeMap<String, u64>) -> Result<()> {
-    for entry in std::fs::read_dir(folder).map_err(|error| unreadable(folder, &error))? {
-        let entry = entry.map_err(|error| unreadable(folder, &error))?;
-        let path = entry.path();
-        let kind = entry.file_type().map_err(|error| unreadable(&path, &error))?;
-        if kind.is_dir() {
-            list_files(root, &path, files)?;
-        } else if kind.is_file() {
-            let bytes = entry.metadata().map_err(|error| unreadable(&path, &error))?.len();
-            let name = path.strip_prefix(root).unwrap_or(&path).display().to_string();
-            files.insert(name, bytes);
-        }
-    }
-    Ok(())
 }

@@ -6,7 +6,7 @@ mod exit;
 mod golden;
 mod offline;
 mod queue;
-mod tiny;
+pub(crate) mod tiny;
 pub(crate) mod tower_models;
 mod towers;
 

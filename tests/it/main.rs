@@ -10,6 +10,7 @@ mod fixture;
 mod ingest;
 mod model;
 mod oracle;
+mod pull;
 mod random;
 mod serve;
 mod store;
