@@ -1,7 +1,9 @@
 //! Prepares texts and pictures as the model's authors do: prompt, tokens, limit; pixels, size, crop.
 
+use std::sync::Arc;
+
 use super::encoder::{EncoderInput, PreparedImage, Preprocessor, Role, TokenizedText};
-use crate::image::{ImagePreparer, ImageRule};
+use crate::image::{DecodeBudget, ImagePreparer, ImageRule, read_header};
 use crate::model::sentence_transformers::SentenceConfig;
 use crate::model::sides::ImageSide;
 use crate::text::TextTokenizer;
@@ -73,13 +75,23 @@ pub struct ModelPreprocessor {
     name: String,
     text: Option<TextPreparer>,
     image: Option<(ImagePreparer, ImageSide)>,
+    budget: Arc<DecodeBudget>,
 }
 
 impl ModelPreprocessor {
     /// Puts the two sides of the model `name` together.
-    #[must_use]
-    pub fn new(name: String, text: Option<TextPreparer>, image: Option<ImageSide>, rule: ImageRule) -> Self {
-        Self { name, text, image: image.map(|side| (ImagePreparer::new(side.config, rule), side)) }
+    ///
+    /// # Errors
+    /// Those of the image configuration.
+    pub fn new(
+        name: String,
+        text: Option<TextPreparer>,
+        image: Option<ImageSide>,
+        rule: ImageRule,
+        budget: Arc<DecodeBudget>,
+    ) -> Result<Self> {
+        let prepare = |side: ImageSide| Ok((ImagePreparer::new(side.config.clone(), rule)?, side));
+        Ok(Self { name, text, image: image.map(prepare).transpose()?, budget })
     }
 }
 
@@ -93,14 +105,12 @@ impl Preprocessor for ModelPreprocessor {
     fn image(&self, file: &[u8]) -> Result<EncoderInput> {
         let (preparer, side) =
             self.image.as_ref().ok_or_else(|| Error::Unsupported(format!("encoding pictures with {}", self.name)))?;
+        let _share = self.budget.acquire(DecodeBudget::cost(&read_header(file)?));
         let pixels = preparer.prepare(file)?;
         Ok(EncoderInput::Image(PreparedImage { pixels, tokens: side.n_tokens }))
     }
 
     fn image_bytes(&self) -> usize {
-        self.image.as_ref().map_or(0, |(_, side)| {
-            let (height, width) = side.config.output_size();
-            height as usize * width as usize * 3
-        })
+        self.image.as_ref().map_or(0, |(_, side)| side.height as usize * side.width as usize * 3)
     }
 }

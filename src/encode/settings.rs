@@ -1,14 +1,19 @@
 //! How encoders run.
 
-use crate::image::ImageRule;
+use std::sync::Arc;
+
+use crate::image::{DecodeBudget, ImageRule};
 use crate::model::{DeviceChoice, PrecisionChoice};
+use crate::types::limits::IMAGE_DECODED_BYTES;
 
 /// Settings that all encoders of a process share.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct EncodeSettings {
     pub device: DeviceChoice,
     pub dtype: PrecisionChoice,
     pub image_rule: ImageRule,
+    /// Bytes that pictures may take while they are decoded, shared by all encoders.
+    pub decode_budget: Arc<DecodeBudget>,
     /// Threads that libtorch computes with. libtorch has one pool for the whole process, so the last encoder loaded
     /// sets it for all; tokenizing has as many of its own.
     pub threads: usize,
@@ -29,6 +34,7 @@ impl Default for EncodeSettings {
             device: DeviceChoice::Auto,
             dtype: PrecisionChoice::Auto,
             image_rule: ImageRule::default(),
+            decode_budget: Arc::new(DecodeBudget::new(IMAGE_DECODED_BYTES.cap)),
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             queue_capacity: 8192,
             query_capacity: 1024,

@@ -47,7 +47,13 @@ impl EncoderPlan {
         let max_tokens = text.map_or(0, |text| text.max_tokens);
         let preparer =
             description.tokenizer()?.map(|tokenizer| TextPreparer::new(tokenizer, sentence, max_tokens)).transpose()?;
-        let preprocessor = ModelPreprocessor::new(folder.full_name(), preparer, image.cloned(), settings.image_rule);
+        let preprocessor = ModelPreprocessor::new(
+            folder.full_name(),
+            preparer,
+            image.cloned(),
+            settings.image_rule,
+            settings.decode_budget.clone(),
+        )?;
         let info = Arc::new(EncoderInfo {
             name: folder.name.clone(),
             revision: folder.revision.clone(),
@@ -58,7 +64,7 @@ impl EncoderPlan {
             encodes_text: text.is_some(),
             encodes_image: image.is_some(),
             max_tokens,
-            image_size: image.map(|image| image.config.output_size()),
+            image_size: image.map(|image| (image.height, image.width)),
             dtype: precision.name(),
             device: device_name(device),
             prompts: sentence.map(|sentence| sentence.prompts.clone()).unwrap_or_default(),
@@ -196,7 +202,7 @@ struct Scale {
 
 impl Scale {
     fn new(side: &ImageSide, device: Device) -> Self {
-        let (height, width) = side.config.output_size();
+        let (height, width) = (side.height, side.width);
         let channels = |values: &[f32; 3]| Tensor::from_slice(values).view([1, 3, 1, 1]).to_device(device);
         Self { height, width, mean: channels(&side.config.mean), std: channels(&side.config.std) }
     }

@@ -126,16 +126,17 @@ fn check_media(media: NewMedia, hash: [u8; 32], originals: MediaOriginals) -> Re
         MediaOriginals::None => Ok(MediaWrite { info, data: None }),
         // The thumbnail is what is described: nobody can ask for the original again.
         MediaOriginals::Thumbnail => {
-            let thumbnail = thumbnail(&media.data, THUMBNAIL_SIDE)?;
+            let data = thumbnail(&media.data, THUMBNAIL_SIDE)?;
+            let header = read_header(&data)?;
             let info = MediaInfo {
-                hash: *blake3::hash(&thumbnail.data).as_bytes(),
-                mime_type: thumbnail.mime_type.to_owned(),
-                bytes: thumbnail.data.len() as u64,
-                width: thumbnail.width,
-                height: thumbnail.height,
+                hash: *blake3::hash(&data).as_bytes(),
+                mime_type: header.mime_type.to_owned(),
+                bytes: data.len() as u64,
+                width: header.width,
+                height: header.height,
                 ..info
             };
-            Ok(MediaWrite { info, data: Some(thumbnail.data.into()) })
+            Ok(MediaWrite { info, data: Some(data.into()) })
         }
     }
 }

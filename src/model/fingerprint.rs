@@ -11,13 +11,10 @@ use super::sentence_transformers::SentenceConfig;
 use super::sides::{Sides, TextSide};
 use super::weights;
 use crate::Result;
-use crate::image::ImageRule;
+use crate::image::{IMAGE_RULE_VERSION, ImageRule};
 
 /// Raised when tokenizing, cutting, pooling or normalising changes what a folder's vectors are.
 pub const PREPROCESSING_VERSION: u32 = 1;
-
-/// Raised when decoding, turning, laying over white or resizing changes what a picture's pixels are.
-pub const IMAGE_PREPROCESSING_VERSION: u32 = 1;
 
 /// Entries of `config.json` that decide nothing about inference.
 const IRRELEVANT: &[&str] = &[
@@ -60,7 +57,7 @@ pub fn of_model(layout: &Layout, sides: &Sides, rule: ImageRule) -> Result<Strin
     }
     if let Some(image) = &sides.image {
         let facts = serde_json::json!({
-            "config": image.config, "rule": rule, "version": IMAGE_PREPROCESSING_VERSION,
+            "config": image.config, "rule": rule, "version": IMAGE_RULE_VERSION,
         });
         parts.add("image", facts.to_string().as_bytes());
     }

@@ -11,7 +11,7 @@ use super::open_clip;
 use super::sentence_transformers::{self, SentenceConfig};
 use super::weights::{self, Weights};
 use crate::Result;
-use crate::image::{CropRounding, ImageConfig};
+use crate::image::ImageConfig;
 
 /// Hugging Face's description of a model.
 const CONFIG: &str = "config.json";
@@ -116,11 +116,8 @@ impl Layout {
         if self.is_open_clip {
             let json: Value = read_json(&self.config_path)?;
             let preprocess = json.get("preprocess_cfg").cloned().unwrap_or_default();
-            return ImageConfig::from_open_clip(
-                &preprocess,
-                &ImageConfig { rounding: CropRounding::HalfEven, ..defaults },
-            )
-            .map_err(|error| invalid_model(&self.config_path, error));
+            return ImageConfig::from_open_clip(&preprocess, side)
+                .map_err(|error| invalid_model(&self.config_path, error));
         }
         for name in ["preprocessor_config.json", "processor_config.json"] {
             let path = self.folder.join(name);

@@ -4,6 +4,7 @@ use tch::{Kind, Tensor};
 
 use super::fault::invalid_model;
 use super::network::Config;
+use super::sides::fixed_size;
 use crate::Result;
 use crate::image::ImageConfig;
 
@@ -20,7 +21,7 @@ impl Grid {
     /// The grid of the pictures that the folder's preprocessing makes; what does not fill a patch is left out.
     pub(super) fn new(config: &Config<'_>, image: &ImageConfig) -> Result<Self> {
         let patch = config.size("patch_size")?;
-        let (height, width) = image.output_size();
+        let (height, width) = fixed_size(image)?;
         let (rows, columns) = (i64::from(height) / patch, i64::from(width) / patch);
         if rows > 0 && columns > 0 {
             return Ok(Self { rows, columns, patch });

@@ -27,7 +27,7 @@ pub const ARCHITECTURE: Architecture = Architecture {
         Ok(Sides {
             dimension: text.dimension,
             text: text.text,
-            image: Some(ImageSide { config: image, n_tokens }),
+            image: Some(ImageSide::new(image, n_tokens)?),
             deciding_files,
         })
     },

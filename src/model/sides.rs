@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::sentence_transformers::SentenceConfig;
 use crate::image::ImageConfig;
 use crate::text::Cleaning;
+use crate::{Error, Result};
 
 /// The towers of a model.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,10 +44,37 @@ pub enum Padding {
     Full { id: u32 },
 }
 
+impl ImageSide {
+    /// Pictures of one size, which become `n_tokens` tokens each.
+    ///
+    /// # Errors
+    /// `Unsupported` if the configuration gives every picture its own size.
+    pub fn new(config: ImageConfig, n_tokens: usize) -> Result<Self> {
+        let (height, width) = fixed_size(&config)?;
+        Ok(Self { config, height, width, n_tokens })
+    }
+}
+
+/// The size that every prepared picture has.
+///
+/// # Errors
+/// `Unsupported` if each has its own.
+pub fn fixed_size(config: &ImageConfig) -> Result<(u32, u32)> {
+    config.output_size().ok_or_else(|| {
+        Error::Unsupported(format!(
+            "preprocessing that gives every picture its own size ({:?}, no crop)",
+            config.resize
+        ))
+    })
+}
+
 /// How pictures are prepared for the image tower.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ImageSide {
     pub config: ImageConfig,
+    /// Of every prepared picture.
+    pub height: u32,
+    pub width: u32,
     /// Tokens that one picture becomes; its share of a batch's budget.
     pub n_tokens: usize,
 }

@@ -56,7 +56,7 @@ fn describe(layout: &Layout) -> Result<Sides> {
         // The image tower has no projection.
         dimension: vision.size_or("hidden_size", 768)? as usize,
         text: Some(side),
-        image: Some(ImageSide { config: image, n_tokens }),
+        image: Some(ImageSide::new(image, n_tokens)?),
         deciding_files,
     })
 }

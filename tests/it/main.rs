@@ -7,6 +7,7 @@ mod crash_server;
 mod encoder;
 mod errors;
 mod fixture;
+mod image;
 mod ingest;
 mod model;
 mod oracle;

@@ -5,7 +5,7 @@ mod text;
 mod vision;
 
 use super::network::{Architecture, Config, Network};
-use super::sides::{ImageSide, Padding, Sides, TextSide};
+use super::sides::{Padding, Sides, TextSide};
 use crate::Result;
 use crate::image::ImageConfig;
 use crate::text::Cleaning;
@@ -46,9 +46,10 @@ pub const ARCHITECTURE: Architecture = Architecture {
         let dimension = dimension(&config)?;
         let text = ClipText::load(&config.section("text_config")?, &weights, dialect, dimension)?;
         let mut network = Network { text: Some(Box::new(text)), image: None };
-        if let Some(ImageSide { config: image, .. }) = &sides.image {
+        if let Some(image) = &sides.image {
             let vision = config.section("vision_config")?;
-            let tower = ClipVision::load(&vision, &weights, dialect, Some(dimension), image, layout.is_open_clip)?;
+            let tower =
+                ClipVision::load(&vision, &weights, dialect, Some(dimension), &image.config, layout.is_open_clip)?;
             network.image = Some(Box::new(tower));
         }
         Ok(network)

@@ -90,5 +90,5 @@ impl ImageTower for ClipVision {
 /// How pictures are prepared for a vision transformer with a class token.
 pub(in crate::model) fn vision_side(config: &Config<'_>, image: ImageConfig) -> Result<ImageSide> {
     let n_tokens = 1 + Grid::new(config, &image)?.n_patches() as usize;
-    Ok(ImageSide { config: image, n_tokens })
+    ImageSide::new(image, n_tokens)
 }
