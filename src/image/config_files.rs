@@ -93,15 +93,15 @@ fn read_open_clip(
         "longest" => (ResizeRule::Longest(height), crop),
         _ => return Err(invalid("resize_mode", format!("expected shortest, longest or squash, found {mode:?}"))),
     };
-    if let Some(colour) = present(entries, "fill_color").filter(|colour| **colour != Value::from(0)) {
+    if let Some(colour) = present(entries, "fill_color").filter(|colour| colour.as_i64() != Some(0)) {
         return Err(unsupported("fill_color", colour));
     }
-    if let Some(mode) = present(entries, "mode").filter(|mode| **mode != Value::from("RGB")) {
+    if let Some(mode) = present(entries, "mode").filter(|mode| mode.as_str() != Some("RGB")) {
         return Err(unsupported("mode", mode));
     }
     let filter = match present(entries, "interpolation") {
         // Training with a random filter means bicubic for everything else.
-        Some(name) if *name == Value::from("random") => Filter::Bicubic,
+        Some(name) if name.as_str() == Some("random") => Filter::Bicubic,
         Some(name) => filter(name)?,
         None => Filter::Bicubic,
     };

@@ -44,7 +44,7 @@ pub fn resize<const CHANNELS: usize>(
     filter: Filter,
     window: Window,
 ) -> Vec<u8> {
-    const { assert!(CHANNELS > 0 && LANES % CHANNELS == 0) };
+    const { assert!(CHANNELS > 0 && LANES.is_multiple_of(CHANNELS)) };
     let (in_width, in_height) = (source.width as usize, source.height as usize);
     assert_eq!(source.data.len(), in_width * in_height * CHANNELS, "the raster's length");
     assert!(source.width > 0 && source.height > 0 && width > 0 && height > 0, "empty pictures cannot be resized");

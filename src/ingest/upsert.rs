@@ -200,6 +200,7 @@ async fn encode_missing(
 }
 
 /// What an encoder is given for a part.
+#[derive(Clone, Copy)]
 enum Content<'a> {
     Text(&'a str),
     Image(&'a Original),

@@ -23,7 +23,7 @@ enum Kind {
     Image,
 }
 
-fn text_embedding(embedding: TextEmbedding) -> v1::Embedding {
+fn text_embedding(embedding: &TextEmbedding) -> v1::Embedding {
     v1::Embedding {
         values: embedding.vector.values.clone(),
         norm: embedding.vector.norm,
@@ -65,7 +65,7 @@ impl EncodersService {
         .into_iter();
         let missing = || Error::Internal("an embedding is missing".to_owned());
         let mut embed = |kind: Result<Kind>| match kind? {
-            Kind::Text => texts.next().ok_or_else(missing).map(text_embedding),
+            Kind::Text => texts.next().ok_or_else(missing).map(|embedding| text_embedding(&embedding)),
             Kind::Image => images.next().ok_or_else(missing)?.map(|vector| v1::Embedding {
                 values: vector.values.clone(),
                 norm: vector.norm,

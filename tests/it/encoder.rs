@@ -5,6 +5,7 @@ mod damaged;
 mod exit;
 mod golden;
 mod offline;
+pub(crate) mod pictures;
 mod queue;
 pub(crate) mod tiny;
 pub(crate) mod tower_models;

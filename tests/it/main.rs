@@ -11,6 +11,7 @@ mod image;
 mod ingest;
 mod model;
 mod oracle;
+mod pictures;
 mod pull;
 mod random;
 mod serve;

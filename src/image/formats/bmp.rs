@@ -36,7 +36,6 @@ fn open(data: &[u8]) -> Result<BmpDecoder<Cursor<&[u8]>>> {
     BmpDecoder::new(Cursor::new(data)).map_err(fault)
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "handed to map_err")]
 fn fault(error: ImageError) -> crate::Error {
     damaged("BMP", error)
 }

@@ -99,7 +99,6 @@ fn with_table(data: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "handed to map_err")]
 fn fault(error: DecodingError) -> crate::Error {
     damaged("GIF", error)
 }

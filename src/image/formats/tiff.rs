@@ -172,7 +172,6 @@ fn open(data: &[u8]) -> Result<Reader<'_>> {
     Decoder::new(Cursor::new(data)).map(|decoder| decoder.with_limits(limits)).map_err(fault)
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "handed to map_err")]
 fn fault(error: TiffError) -> crate::Error {
     damaged("TIFF", error)
 }

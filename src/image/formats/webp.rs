@@ -55,7 +55,6 @@ fn open(data: &[u8]) -> Result<WebPDecoder<Cursor<&[u8]>>> {
     Ok(decoder)
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "handed to map_err")]
 fn fault(error: DecodingError) -> crate::Error {
     damaged("WebP", error)
 }

@@ -17,7 +17,7 @@ fn picture(width: u32, height: u32, channels: u32) -> Vec<u8> {
         let noise = index.wrapping_mul(2_654_435_761) >> 16;
         let noise = (noise ^ index).wrapping_mul(2_246_822_519) >> 24;
         let slope = index / channels % width * 255 / width;
-        if index % 5 == 0 { (noise & 1) * 255 } else { (noise + slope) / 2 }
+        if index.is_multiple_of(5) { (noise & 1) * 255 } else { (noise + slope) / 2 }
     };
     (0..width * height * channels).map(|index| byte(index) as u8).collect()
 }
