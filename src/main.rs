@@ -9,8 +9,9 @@ use clap::{Args, Parser, Subcommand};
 use commands::{models, print_json};
 use pictor::config::{ServeArgs, ServeSettings};
 use pictor::encode::EncodeSettings;
-use pictor::encode::offline::{EmbedRequest, embed_texts};
+use pictor::encode::offline::{self, EmbedRequest};
 use pictor::engine::{Engine, EngineSettings};
+use pictor::image::ImageRule;
 use pictor::model::device::preload_cuda;
 use pictor::model::{DeviceChoice, PrecisionChoice};
 use pictor::resources::Resources;
@@ -64,8 +65,8 @@ struct EmbedArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
     /// pictor or reference; they differ for pictures only.
-    #[arg(long, default_value = "pictor", value_parser = ["pictor", "reference"])]
-    preprocess: String,
+    #[arg(long, default_value = "pictor")]
+    preprocess: ImageRule,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -129,7 +130,12 @@ fn stop_signal() -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
 
 fn embed(args: EmbedArgs) -> anyhow::Result<()> {
     preload_cuda(args.device)?;
-    let mut settings = EncodeSettings { device: args.device, dtype: args.dtype, ..EncodeSettings::default() };
+    let mut settings = EncodeSettings {
+        device: args.device,
+        dtype: args.dtype,
+        image_rule: args.preprocess,
+        ..EncodeSettings::default()
+    };
     if let Some(threads) = args.threads {
         settings.threads = usize::from(threads);
     }
@@ -141,5 +147,5 @@ fn embed(args: EmbedArgs) -> anyhow::Result<()> {
         out: args.out,
         settings,
     };
-    print_json(&embed_texts(&request)?)
+    print_json(&offline::embed(&request)?)
 }

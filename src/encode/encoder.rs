@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::types::Result;
+use crate::image::Pixels;
 use crate::types::vector::UnitVector;
+use crate::types::{Error, Result};
 
 /// Which side of a search a text stands on; some encoders prefix it with a prompt accordingly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -26,8 +27,10 @@ pub struct EncoderInfo {
     pub dimension: usize,
     pub encodes_text: bool,
     pub encodes_image: bool,
-    /// Longest text in tokens, specials included.
+    /// Longest text in tokens, specials included; 0 if it takes no texts.
     pub max_tokens: usize,
+    /// Height and width of the pictures that the network sees.
+    pub image_size: Option<(u32, u32)>,
     pub dtype: &'static str,
     pub device: String,
     /// Prompt prefixes by name.
@@ -53,10 +56,20 @@ pub struct TokenizedText {
     pub is_truncated: bool,
 }
 
+/// A picture ready for the network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PreparedImage {
+    /// Of the size that the network takes; its numbers are scaled on the device.
+    pub pixels: Pixels,
+    /// Tokens that the network makes of it.
+    pub tokens: usize,
+}
+
 /// One thing to encode.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EncoderInput {
     Text(TokenizedText),
+    Image(PreparedImage),
 }
 
 impl EncoderInput {
@@ -65,6 +78,7 @@ impl EncoderInput {
     pub fn cost(&self) -> usize {
         match self {
             Self::Text(text) => text.ids.len(),
+            Self::Image(image) => image.tokens,
         }
     }
 }
@@ -76,6 +90,19 @@ pub trait Preprocessor: Send + Sync {
     /// # Errors
     /// `Unsupported` if the encoder takes no text, `Internal` if the tokenizer fails.
     fn text(&self, text: &str, role: Role) -> Result<EncoderInput>;
+
+    /// Decodes a picture's file and fits it to the network.
+    ///
+    /// # Errors
+    /// `Unsupported` if the encoder takes no pictures, `InvalidArgument` or `LimitExceeded` for a bad one.
+    fn image(&self, _file: &[u8]) -> Result<EncoderInput> {
+        Err(Error::Unsupported("encoding pictures with a text encoder".to_owned()))
+    }
+
+    /// Bytes that one prepared picture holds; 0 if the encoder takes none.
+    fn image_bytes(&self) -> usize {
+        0
+    }
 }
 
 /// A loaded network; owned by one worker thread. Blocking; a torch error panics and the worker catches it.

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use super::encoder::{EncoderInfo, EncoderInput, Preprocessor, Role};
 use super::exit::inside_torch;
 use super::health::{EncoderStats, Health};
-use super::queue::{Lane, Queue};
+use super::queue::{Lane, Queue, Request};
 use super::settings::EncodeSettings;
 use super::worker::{Worker, panic_message};
 use crate::types::limits::TEXT_BYTES;
@@ -35,13 +35,22 @@ pub struct TextEmbedding {
     pub is_truncated: bool,
 }
 
-/// Threads that tokenize: queries apart from documents, so that a large batch does not keep a search waiting.
-pub struct TokenizerPools {
+/// Threads that tokenize texts and decode pictures: queries apart from documents, so that a large batch does not keep a search
+/// waiting.
+pub struct PreparationPools {
     queries: rayon::ThreadPool,
     documents: rayon::ThreadPool,
 }
 
-impl TokenizerPools {
+impl PreparationPools {
+    /// The threads for a lane.
+    pub(super) fn of(&self, lane: Lane) -> &rayon::ThreadPool {
+        match lane {
+            Lane::Query => &self.queries,
+            Lane::Document => &self.documents,
+        }
+    }
+
     /// Starts one thread for queries and `threads` for documents.
     ///
     /// # Errors
@@ -52,22 +61,22 @@ impl TokenizerPools {
                 .num_threads(threads.max(1))
                 .thread_name(move |number| format!("{name}-{number}"))
                 .build()
-                .map_err(|error| Error::Internal(format!("no threads for tokenizing: {error}")))
+                .map_err(|error| Error::Internal(format!("no threads for preparing: {error}")))
         };
-        Ok(Self { queries: pool("tokenize-query", 1)?, documents: pool("tokenize", threads)? })
+        Ok(Self { queries: pool("prepare-query", 1)?, documents: pool("prepare", threads)? })
     }
 }
 
 /// Feeds one encoder.
 #[derive(Clone)]
-pub struct EncoderHandle(Arc<Inner>);
+pub struct EncoderHandle(pub(super) Arc<Inner>);
 
-struct Inner {
+pub(super) struct Inner {
     info: Arc<EncoderInfo>,
-    preprocessor: Arc<dyn Preprocessor>,
-    pools: Arc<TokenizerPools>,
-    queue: Arc<Queue>,
-    health: Arc<Health>,
+    pub(super) preprocessor: Arc<dyn Preprocessor>,
+    pub(super) pools: Arc<PreparationPools>,
+    pub(super) queue: Arc<Queue>,
+    pub(super) health: Arc<Health>,
     cache: Option<moka::sync::Cache<String, TextEmbedding>>,
     worker: Mutex<Option<JoinHandle<()>>>,
 }
@@ -90,7 +99,7 @@ impl EncoderHandle {
         mut loader: Loader,
         batch_tokens: usize,
         settings: &EncodeSettings,
-        pools: Arc<TokenizerPools>,
+        pools: Arc<PreparationPools>,
     ) -> Result<Self> {
         let queue = Queue::new(settings.query_capacity, settings.queue_capacity);
         let health = Arc::new(Health::default());
@@ -148,23 +157,14 @@ impl EncoderHandle {
         role: Role,
         deadline: Option<Instant>,
     ) -> Result<Vec<TextEmbedding>> {
-        let lane = match role {
-            Role::Query => Lane::Query,
-            Role::Document => Lane::Document,
-        };
+        let lane = Lane::of(role);
         if texts.is_empty() {
             return Ok(Vec::new());
         }
         for (position, text) in texts.iter().enumerate() {
             TEXT_BYTES.check(&format!("texts[{position}]"), text.len())?;
         }
-        let encoded = self.encode_in_lane(lane, texts, role, deadline);
-        match deadline {
-            None => encoded.await,
-            Some(deadline) => tokio::time::timeout_at(deadline.into(), encoded)
-                .await
-                .unwrap_or(Err(Error::DeadlineExceeded { what: "encoding" })),
-        }
+        within(deadline, self.encode_in_lane(lane, texts, role, deadline)).await
     }
 
     /// Encodes one query; true if the vector came from the cache.
@@ -232,21 +232,21 @@ impl EncoderHandle {
             }));
             match inputs.unwrap_or_else(|panic| Err(Error::Internal(panic_message(&*panic)))) {
                 Ok(inputs) => {
-                    let lengths: Vec<_> =
-                        inputs.iter().map(|EncoderInput::Text(text)| (text.ids.len(), text.is_truncated)).collect();
+                    let length = |input: &EncoderInput| match input {
+                        EncoderInput::Text(text) => (text.ids.len(), text.is_truncated),
+                        EncoderInput::Image(image) => (image.tokens, false),
+                    };
+                    let lengths: Vec<_> = inputs.iter().map(length).collect();
                     // A caller that gave up is noticed by the worker.
                     let _ = tokens_sender.send(lengths);
-                    queue.push(slots, inputs, deadline, vectors_sender);
+                    let request = Request::new(slots, inputs.len(), deadline, vectors_sender);
+                    queue.push(&request, inputs.into_iter().enumerate());
                 }
                 Err(error) => drop(vectors_sender.send(Err(error))),
             }
         };
-        match lane {
-            Lane::Query => inner.pools.queries.spawn(work),
-            Lane::Document => inner.pools.documents.spawn(work),
-        }
-        let lost = |_| Error::Internal("the encoder dropped a request".to_owned());
-        let vectors = vectors.await.map_err(lost)??;
+        inner.pools.of(lane).spawn(work);
+        let vectors: Vec<_> = vectors.await.map_err(lost)??.into_iter().collect::<Result<_>>()?;
         let lengths = tokens.await.map_err(lost)?;
         let embed = |(vector, (tokens, is_truncated)): (UnitVector, (usize, bool))| TextEmbedding {
             vector: Arc::new(vector),
@@ -254,5 +254,20 @@ impl EncoderHandle {
             is_truncated,
         };
         Ok(vectors.into_iter().zip(lengths).map(embed).collect())
+    }
+}
+
+/// The answer's channel closed without an answer.
+pub(super) fn lost(_: oneshot::error::RecvError) -> Error {
+    Error::Internal("the encoder dropped a request".to_owned())
+}
+
+/// Gives up at the deadline.
+pub(super) async fn within<T>(deadline: Option<Instant>, work: impl Future<Output = Result<T>>) -> Result<T> {
+    match deadline {
+        None => work.await,
+        Some(deadline) => tokio::time::timeout_at(deadline.into(), work)
+            .await
+            .unwrap_or(Err(Error::DeadlineExceeded { what: "encoding" })),
     }
 }

@@ -5,6 +5,7 @@ pub mod encoder;
 mod exit;
 pub mod handle;
 pub mod health;
+mod images;
 pub mod offline;
 pub mod preprocess;
 pub mod queue;
@@ -13,7 +14,7 @@ pub mod settings;
 pub mod torch;
 mod worker;
 
-pub use encoder::{Encoder, EncoderInfo, EncoderInput, Preprocessor, Role, TokenizedText};
+pub use encoder::{Encoder, EncoderInfo, EncoderInput, PreparedImage, Preprocessor, Role, TokenizedText};
 pub use handle::{EncoderHandle, TextEmbedding};
 pub use health::EncoderStats;
 pub use registry::EncoderRegistry;

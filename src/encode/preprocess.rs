@@ -1,7 +1,11 @@
-//! Prepares texts for a sentence encoder: prompt, tokens, limit.
+//! Prepares texts and pictures as the model's authors do: prompt, tokens, limit; pixels, size, crop.
 
-use super::encoder::{EncoderInput, Preprocessor, Role, TokenizedText};
+use std::sync::Arc;
+
+use super::encoder::{EncoderInput, PreparedImage, Preprocessor, Role, TokenizedText};
+use crate::image::{DecodeBudget, ImagePreparer, ImageRule, read_header};
 use crate::model::sentence_transformers::SentenceConfig;
+use crate::model::sides::ImageSide;
 use crate::text::TextTokenizer;
 use crate::{Error, Result};
 
@@ -12,19 +16,22 @@ struct Prompt {
     tokens_left_out: usize,
 }
 
-/// Prepares texts as the model's authors do.
-pub struct SentencePreprocessor {
+/// Prepares texts.
+pub struct TextPreparer {
     tokenizer: TextTokenizer,
     query: Prompt,
     document: Prompt,
 }
 
-impl SentencePreprocessor {
+impl TextPreparer {
     /// Chooses the prompt of each role: `query`; `document` or `passage`; else the default one; else none.
     ///
     /// # Errors
     /// `FailedPrecondition` if a prompt leaves no room for text.
-    pub fn new(tokenizer: TextTokenizer, sentence: &SentenceConfig, max_tokens: usize) -> Result<Self> {
+    pub fn new(tokenizer: TextTokenizer, sentence: Option<&SentenceConfig>, max_tokens: usize) -> Result<Self> {
+        let Some(sentence) = sentence else {
+            return Ok(Self { tokenizer, query: Prompt::default(), document: Prompt::default() });
+        };
         let prompt = |names: &[&str]| -> Result<Prompt> {
             let name = names.iter().copied().find(|name| sentence.prompts.contains_key(*name));
             let name = name.or(sentence.default_prompt.as_deref());
@@ -45,10 +52,8 @@ impl SentencePreprocessor {
         let (query, document) = (prompt(&["query"])?, prompt(&["document", "passage"])?);
         Ok(Self { tokenizer, query, document })
     }
-}
 
-impl Preprocessor for SentencePreprocessor {
-    fn text(&self, text: &str, role: Role) -> Result<EncoderInput> {
+    fn prepare(&self, text: &str, role: Role) -> Result<TokenizedText> {
         let prompt = match role {
             Role::Query => &self.query,
             Role::Document => &self.document,
@@ -60,6 +65,52 @@ impl Preprocessor for SentencePreprocessor {
         };
         // The prefix's last token may have merged with the text's first.
         let prompt_tokens = prompt.tokens_left_out.min(tokens.ids.len() - 1);
-        Ok(EncoderInput::Text(TokenizedText { ids: tokens.ids, prompt_tokens, is_truncated: tokens.is_truncated }))
+        Ok(TokenizedText { ids: tokens.ids, prompt_tokens, is_truncated: tokens.is_truncated })
+    }
+}
+
+/// Prepares what a model takes.
+pub struct ModelPreprocessor {
+    /// For errors.
+    name: String,
+    text: Option<TextPreparer>,
+    image: Option<(ImagePreparer, ImageSide)>,
+    budget: Arc<DecodeBudget>,
+}
+
+impl ModelPreprocessor {
+    /// Puts the two sides of the model `name` together.
+    ///
+    /// # Errors
+    /// Those of the image configuration.
+    pub fn new(
+        name: String,
+        text: Option<TextPreparer>,
+        image: Option<ImageSide>,
+        rule: ImageRule,
+        budget: Arc<DecodeBudget>,
+    ) -> Result<Self> {
+        let prepare = |side: ImageSide| Ok((ImagePreparer::new(side.config.clone(), rule)?, side));
+        Ok(Self { name, text, image: image.map(prepare).transpose()?, budget })
+    }
+}
+
+impl Preprocessor for ModelPreprocessor {
+    fn text(&self, text: &str, role: Role) -> Result<EncoderInput> {
+        let preparer =
+            self.text.as_ref().ok_or_else(|| Error::Unsupported(format!("encoding texts with {}", self.name)))?;
+        preparer.prepare(text, role).map(EncoderInput::Text)
+    }
+
+    fn image(&self, file: &[u8]) -> Result<EncoderInput> {
+        let (preparer, side) =
+            self.image.as_ref().ok_or_else(|| Error::Unsupported(format!("encoding pictures with {}", self.name)))?;
+        let _share = self.budget.acquire(DecodeBudget::cost(&read_header(file)?));
+        let pixels = preparer.prepare(file)?;
+        Ok(EncoderInput::Image(PreparedImage { pixels, tokens: side.n_tokens }))
+    }
+
+    fn image_bytes(&self) -> usize {
+        self.image.as_ref().map_or(0, |(_, side)| side.height as usize * side.width as usize * 3)
     }
 }

@@ -1,6 +1,7 @@
-//! The bounded queue between handles and an encoder's worker: two lanes, counted in inputs.
+//! The bounded queue between handles and an encoder's worker: two lanes, counted in slots: a text takes one, a picture as many
+//! as its bytes weigh.
 //!
-//! A request takes its slots before it is tokenized and gives them back when it is answered or dropped. A request larger than
+//! A request takes its slots before it is prepared and gives them back when it is answered or dropped. A request larger than
 //! a lane is accepted when the lane is empty: it could never fit otherwise, and the caps on requests bound it.
 
 use std::collections::VecDeque;
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
-use super::encoder::EncoderInput;
+use super::encoder::{EncoderInput, Role};
 use crate::types::vector::UnitVector;
 use crate::{Error, Result};
 
@@ -19,6 +20,16 @@ use crate::{Error, Result};
 pub enum Lane {
     Query = 0,
     Document = 1,
+}
+
+impl Lane {
+    #[must_use]
+    pub const fn of(role: Role) -> Self {
+        match role {
+            Role::Query => Self::Query,
+            Role::Document => Self::Document,
+        }
+    }
 }
 
 /// One input of a request.
@@ -31,21 +42,38 @@ pub struct Job {
 
 /// A request that waits for all its vectors.
 pub struct Request {
+    lane: Lane,
     deadline: Option<Instant>,
     answer: Mutex<Answer>,
 }
 
+/// One result for each input of a request, in order; an error for the whole request if none of them has a result of its own.
+pub type RequestAnswer = Result<Vec<Result<UnitVector>>>;
+
 struct Answer {
-    vectors: Vec<Option<UnitVector>>,
+    vectors: Vec<Option<Result<UnitVector>>>,
     n_missing: usize,
     /// Given back before the answer is sent, so that a caller who sends again at once finds its room free; a request that
     /// fails gives them back when its last input is dropped.
     slots: Option<Slots>,
     /// Taken when the answer is sent.
-    sender: Option<oneshot::Sender<Result<Vec<UnitVector>>>>,
+    sender: Option<oneshot::Sender<RequestAnswer>>,
 }
 
 impl Request {
+    /// A request for `n_inputs` vectors; the answer goes to `sender`.
+    #[must_use]
+    pub fn new(
+        slots: Slots,
+        n_inputs: usize,
+        deadline: Option<Instant>,
+        sender: oneshot::Sender<RequestAnswer>,
+    ) -> Arc<Self> {
+        let lane = slots.lane;
+        let (vectors, slots, sender) = (vec![None; n_inputs], Some(slots), Some(sender));
+        Arc::new(Self { lane, deadline, answer: Mutex::new(Answer { vectors, n_missing: n_inputs, slots, sender }) })
+    }
+
     /// True if somebody still waits; answers a request whose deadline has passed.
     pub fn is_wanted(&self, now: Instant) -> bool {
         let is_waiting = self.answer.lock().sender.as_ref().is_some_and(|sender| !sender.is_closed());
@@ -56,8 +84,8 @@ impl Request {
         is_waiting
     }
 
-    /// Delivers one vector; the last one sends the answer.
-    pub fn deliver(&self, position: usize, vector: UnitVector) {
+    /// Delivers one input's result; the last one sends the answer.
+    pub fn deliver(&self, position: usize, vector: Result<UnitVector>) {
         let mut answer = self.answer.lock();
         if answer.vectors[position].replace(vector).is_none() {
             answer.n_missing -= 1;
@@ -90,6 +118,13 @@ pub struct Slots {
     n: usize,
 }
 
+impl Slots {
+    #[must_use]
+    pub fn lane(&self) -> Lane {
+        self.lane
+    }
+}
+
 impl Drop for Slots {
     fn drop(&mut self) {
         self.queue.state.lock().taken[self.lane as usize] -= self.n;
@@ -109,13 +144,13 @@ pub enum Wake {
 pub struct Queue {
     state: Mutex<State>,
     wake: Condvar,
-    /// Inputs by lane.
+    /// Slots by lane.
     capacities: [usize; 2],
 }
 
 struct State {
     lanes: [VecDeque<Job>; 2],
-    /// Inputs accepted and not yet answered, by lane.
+    /// Slots of what is accepted and not yet answered, by lane.
     taken: [usize; 2],
     is_closed: bool,
     /// Inputs that the worker encodes in a second, lately; 0 before the first batch.
@@ -130,7 +165,7 @@ impl Queue {
         Arc::new(Self { state: Mutex::new(state), wake: Condvar::new(), capacities })
     }
 
-    /// Takes room for `n` inputs.
+    /// Takes `n` slots.
     ///
     /// # Errors
     /// `Overloaded` if they do not fit, `Unavailable` if the encoder has stopped.
@@ -152,22 +187,8 @@ impl Queue {
         Ok(Slots { queue: self.clone(), lane, n })
     }
 
-    /// Queues a request's inputs; the answer goes to `sender`.
-    pub fn push(
-        &self,
-        slots: Slots,
-        inputs: Vec<EncoderInput>,
-        deadline: Option<Instant>,
-        sender: oneshot::Sender<Result<Vec<UnitVector>>>,
-    ) {
-        let lane = slots.lane;
-        let answer = Answer {
-            vectors: vec![None; inputs.len()],
-            n_missing: inputs.len(),
-            slots: Some(slots),
-            sender: Some(sender),
-        };
-        let request = Arc::new(Request { deadline, answer: Mutex::new(answer) });
+    /// Queues prepared inputs of a request, each with its place in the answer.
+    pub fn push(&self, request: &Arc<Request>, inputs: impl IntoIterator<Item = (usize, EncoderInput)>) {
         let mut state = self.state.lock();
         if state.is_closed {
             // The slots give themselves back under the same lock.
@@ -175,12 +196,8 @@ impl Queue {
             request.fail(stopped());
             return;
         }
-        let jobs = inputs.into_iter().enumerate();
-        state.lanes[lane as usize].extend(jobs.map(|(position, input)| Job {
-            input,
-            request: request.clone(),
-            position,
-        }));
+        let job = |(position, input)| Job { input, request: request.clone(), position };
+        state.lanes[request.lane as usize].extend(inputs.into_iter().map(job));
         drop(state);
         self.wake.notify_one();
     }
@@ -239,12 +256,12 @@ impl Queue {
         state.rate = if state.rate == 0.0 { rate } else { 0.8 * state.rate + 0.2 * rate };
     }
 
-    /// Inputs that are tokenized and that the worker has not taken yet, in both lanes.
+    /// Inputs that are prepared and that the worker has not taken yet, in both lanes.
     pub fn waiting(&self) -> usize {
         self.state.lock().lanes.iter().map(VecDeque::len).sum()
     }
 
-    /// Inputs in a lane and its capacity.
+    /// Slots taken in a lane, and its capacity.
     pub fn depth(&self, lane: Lane) -> (usize, usize) {
         (self.state.lock().taken[lane as usize], self.capacities[lane as usize])
     }

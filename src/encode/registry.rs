@@ -7,7 +7,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 
-use super::handle::{EncoderHandle, TokenizerPools};
+use super::handle::{EncoderHandle, PreparationPools};
 use super::settings::EncodeSettings;
 use super::torch::EncoderPlan;
 use crate::model::{ModelFolder, folder};
@@ -20,7 +20,7 @@ pub struct EncoderRegistry(Arc<Inner>);
 struct Inner {
     models_dir: PathBuf,
     settings: EncodeSettings,
-    pools: Arc<TokenizerPools>,
+    pools: Arc<PreparationPools>,
     /// By full name. A cell that failed to fill stays empty and is tried again.
     cells: Mutex<HashMap<String, Arc<OnceCell<EncoderHandle>>>>,
 }
@@ -32,7 +32,7 @@ impl EncoderRegistry {
     /// `Internal` if the system gives no threads; the device's errors.
     pub fn open(models_dir: &Path, settings: EncodeSettings) -> Result<Self> {
         settings.dtype.resolve(settings.device.resolve()?)?;
-        let pools = Arc::new(TokenizerPools::start(settings.threads)?);
+        let pools = Arc::new(PreparationPools::start(settings.threads)?);
         Ok(Self(Arc::new(Inner { models_dir: models_dir.to_owned(), settings, pools, cells: Mutex::default() })))
     }
 
@@ -81,7 +81,7 @@ impl EncoderRegistry {
 ///
 /// # Errors
 /// Those of reading, loading and the first text.
-pub fn load(folder: &ModelFolder, settings: &EncodeSettings, pools: Arc<TokenizerPools>) -> Result<EncoderHandle> {
+pub fn load(folder: &ModelFolder, settings: &EncodeSettings, pools: Arc<PreparationPools>) -> Result<EncoderHandle> {
     let started = std::time::Instant::now();
     let plan = EncoderPlan::read(folder, settings)?;
     let (preprocessor, batch_tokens) = (plan.preprocessor(), plan.batch_tokens());

@@ -96,20 +96,18 @@ impl Worker {
         match self.encode(&jobs.iter().map(|job| &job.input).collect::<Vec<_>>()) {
             Ok(vectors) => {
                 self.queue.note_speed(jobs.len(), now.elapsed());
-                jobs.iter().zip(vectors).for_each(|(job, vector)| job.request.deliver(job.position, vector));
+                jobs.iter().zip(vectors).for_each(|(job, vector)| job.request.deliver(job.position, Ok(vector)));
             }
             // One input may have spoilt the batch: alone, it fails alone.
             Err(_) if jobs.len() > 1 && self.encoder.is_some() => {
                 for job in &jobs {
-                    match self.encode(&[&job.input]) {
-                        Ok(mut vectors) => {
-                            vectors.drain(..).for_each(|vector| job.request.deliver(job.position, vector));
-                        }
-                        Err(error) => job.request.fail(error),
-                    }
+                    let alone = self.encode(&[&job.input]).and_then(|mut vectors| {
+                        vectors.pop().ok_or_else(|| Error::Internal("an input without a vector".to_owned()))
+                    });
+                    job.request.deliver(job.position, alone);
                 }
             }
-            Err(error) => jobs.iter().for_each(|job| job.request.fail(error.clone())),
+            Err(error) => jobs.iter().for_each(|job| job.request.deliver(job.position, Err(error.clone()))),
         }
         if !self.health.is_healthy.load(Ordering::Acquire) {
             // Release the callers before proving anything.

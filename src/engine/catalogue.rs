@@ -26,9 +26,6 @@ impl Engine {
     /// an encoder cannot fill its field, [`Error::LimitExceeded`].
     pub async fn create_collection(&self, spec: CollectionSpec) -> Result<CollectionInfo> {
         check_fields(&spec.fields, &spec.default_field)?;
-        if spec.media_originals == MediaOriginals::Thumbnail {
-            return Err(Error::Unsupported("keeping thumbnails".to_owned()));
-        }
         let mut fields = Vec::with_capacity(spec.fields.len());
         for field in spec.fields {
             fields.push(self.resolve_field(field).await?);

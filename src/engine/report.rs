@@ -122,13 +122,16 @@ impl Engine {
         let loaded = self.encoders().loaded();
         let describe = |folder: model::ModelFolder| {
             let ready = loaded.iter().find(|handle| handle.info().full_name() == folder.full_name());
-            let (architecture, state) = match (ready, model::Description::read(&folder)) {
-                (Some(handle), _) => {
-                    (handle.info().architecture.clone(), EncoderState::Ready(Arc::clone(handle.info())))
-                }
-                (None, Err(error)) => (String::new(), EncoderState::Failed(error.to_string())),
-                (None, Ok(description)) => (description.architecture.model_type.to_owned(), EncoderState::Available),
-            };
+            let (architecture, state) =
+                match (ready, model::Description::read(&folder, crate::image::ImageRule::default())) {
+                    (Some(handle), _) => {
+                        (handle.info().architecture.clone(), EncoderState::Ready(Arc::clone(handle.info())))
+                    }
+                    (None, Err(error)) => (String::new(), EncoderState::Failed(error.to_string())),
+                    (None, Ok(description)) => {
+                        (description.architecture.model_type.to_owned(), EncoderState::Available)
+                    }
+                };
             EncoderListing { name: folder.name, revision: folder.revision, architecture, state }
         };
         Ok(self.encoders().list()?.into_iter().map(describe).collect())

@@ -1,10 +1,8 @@
-//! Reads a picture's format and size without allocating its pixels.
+//! Reads a picture's format and size without allocating its pixels, and refuses what is over the caps.
 
-use std::io::Cursor;
-
-use image::{ImageFormat, ImageReader};
-
-use crate::types::limits::{IMAGE_PIXELS, IMAGE_SIDE, MEDIA_BYTES};
+use super::decode::guard;
+use super::formats::{Format, Layout};
+use crate::types::limits::{IMAGE_DECODED_BYTES, IMAGE_PIXELS, IMAGE_SIDE, MEDIA_BYTES};
 use crate::types::{Error, Result};
 
 /// What a picture's header says.
@@ -14,6 +12,8 @@ pub struct ImageHeader {
     /// Pixels, before any orientation flag is applied.
     pub width: u32,
     pub height: u32,
+    /// What decoding takes at most, in bytes, the pixels included.
+    pub decoded_bytes: u64,
 }
 
 /// Reads the header of a PNG, JPEG, GIF, WebP, BMP or TIFF file.
@@ -22,33 +22,33 @@ pub struct ImageHeader {
 /// [`Error::InvalidArgument`] for anything else, a damaged header or an empty picture; [`Error::LimitExceeded`] if the file or
 /// the picture is too large.
 pub fn read_header(data: &[u8]) -> Result<ImageHeader> {
+    let (format, layout) = check(data)?;
+    let Layout { width, height, memory, .. } = layout;
+    Ok(ImageHeader { mime_type: format.mime_type(), width, height, decoded_bytes: memory })
+}
+
+/// The format and layout of a file that is within all caps.
+pub(super) fn check(data: &[u8]) -> Result<(Format, Layout)> {
     MEDIA_BYTES.check("media.data", data.len())?;
-    let unknown = || {
-        Error::invalid(
-            "media.data",
-            format!("expected a PNG, JPEG, GIF, WebP, BMP or TIFF file, got {}", describe(data)),
-        )
-    };
-    let format = image::guess_format(data).map_err(|_| unknown())?;
-    let mime_type = match format {
-        ImageFormat::Png
-        | ImageFormat::Jpeg
-        | ImageFormat::Gif
-        | ImageFormat::WebP
-        | ImageFormat::Bmp
-        | ImageFormat::Tiff => format.to_mime_type(),
-        _ => return Err(unknown()),
-    };
-    let (width, height) = ImageReader::with_format(Cursor::new(data), format)
-        .into_dimensions()
-        .map_err(|error| Error::invalid("media.data", format!("the {mime_type} header cannot be read: {error}")))?;
+    let format = Format::guess(data).ok_or_else(|| {
+        let found = describe(data);
+        Error::invalid("media.data", format!("expected a PNG, JPEG, GIF, WebP, BMP or TIFF file, got {found}"))
+    })?;
+    let mut layout = guard(format, || format.layout(data))?;
+    let (width, height) = (layout.width, layout.height);
     if width == 0 || height == 0 {
         return Err(Error::invalid("media.data", format!("the picture is empty ({width}×{height})")));
     }
     IMAGE_SIDE.check("media.data width", width as usize)?;
     IMAGE_SIDE.check("media.data height", height as usize)?;
     IMAGE_PIXELS.check("media.data pixels", width as usize * height as usize)?;
-    Ok(ImageHeader { mime_type, width, height })
+    if layout.orientation.is_transposed() {
+        // Turning needs the picture twice, when what the decoder needed besides is free again.
+        let pixels = u64::from(width) * u64::from(height) * 3;
+        layout.memory = layout.memory.max(2 * pixels);
+    }
+    IMAGE_DECODED_BYTES.check("media.data decoded bytes", layout.memory as usize)?;
+    Ok((format, layout))
 }
 
 fn describe(data: &[u8]) -> String {
@@ -72,13 +72,14 @@ mod tests {
             bytes.extend([8, 6, 0, 0, 0]);
             let checksum = crc32(&bytes[12..]);
             bytes.extend(checksum.to_be_bytes());
-            // The decoder wants to see the first data chunk before it reports the size.
-            bytes.extend(b"\0\0\0\0IDAT");
-            bytes.extend(crc32(b"IDAT").to_be_bytes());
+            // A file that breaks off is refused, even by its header.
+            bytes.extend(b"\0\0\0\0IEND");
+            bytes.extend(crc32(b"IEND").to_be_bytes());
             bytes
         };
         let header = read_header(&png(64, 32)).expect("a picture");
-        assert_eq!(header, ImageHeader { mime_type: "image/png", width: 64, height: 32 });
+        assert_eq!((header.mime_type, header.width, header.height), ("image/png", 64, 32));
+        assert!(header.decoded_bytes >= 64 * 32 * 3);
         assert!(matches!(read_header(&png(65_535, 65_535)), Err(Error::LimitExceeded { .. })));
         assert!(matches!(read_header(&png(20_000, 20_000)), Err(Error::LimitExceeded { .. })));
         for bad in [&b""[..], b"hello", b"\x89PNG\r\n\x1a\n", b"<svg xmlns='http://www.w3.org/2000/svg'/>", &png(0, 5)]

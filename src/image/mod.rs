@@ -1,5 +1,23 @@
-//! Bytes to pixels. For now the header only: format, size, and whether both are within the caps.
+//! Bytes to pixels: formats, limits, orientation, and the resizing and cropping that each model wants.
 
+mod budget;
+mod coefficients;
+mod colour;
+mod config;
+mod config_files;
+mod decode;
+mod formats;
 mod header;
+mod orientation;
+mod prepare;
+mod resize;
+mod thumbnail;
 
+pub use budget::{DecodeBudget, DecodeShare};
+pub use coefficients::Filter;
+pub use config::{CropRounding, CropRule, IMAGE_RULE_VERSION, ImageConfig, MAX_SIDE, ResizeRule};
+pub use decode::{ImageRule, Pixels, decode};
 pub use header::{ImageHeader, read_header};
+pub use prepare::ImagePreparer;
+pub use resize::{Raster, Window, resize};
+pub use thumbnail::thumbnail;

@@ -6,12 +6,15 @@ use bytes::Bytes;
 
 use crate::collection::backend::{ContentHash, MediaWrite};
 use crate::collection::schema::{CollectionSchema, FieldSource, MediaOriginals};
-use crate::image::read_header;
+use crate::image::{read_header, thumbnail};
 use crate::types::limits::{PARTS_PER_ITEM, TEXT_BYTES};
 use crate::types::names::check_name;
 use crate::types::value::check_payload;
 use crate::types::vector::UnitVector;
 use crate::types::{Error, ItemId, MediaInfo, PartRef, Payload, Result};
+
+/// Pixels of a thumbnail's longer side: enough to encode again with most networks.
+const THUMBNAIL_SIDE: u32 = 512;
 
 /// A picture as a caller gives it.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,11 +39,22 @@ pub struct NewItem {
 pub(super) struct CheckedItem {
     pub id: ItemId,
     pub payload: Payload,
+    /// What is stored.
     pub media: Vec<MediaWrite>,
+    /// What came, by position; the encoder sees it whatever is stored.
+    pub originals: Vec<Original>,
     pub texts: BTreeMap<String, Vec<String>>,
     pub parts: Vec<(PartRef, ContentHash)>,
     pub own_vectors: BTreeMap<PartRef, UnitVector>,
     pub if_version: Option<u64>,
+}
+
+/// A picture's file as it came.
+#[derive(Clone, Debug)]
+pub(super) struct Original {
+    /// BLAKE3 of the bytes.
+    pub hash: [u8; 32],
+    pub data: Bytes,
 }
 
 impl NewItem {
@@ -55,11 +69,14 @@ impl NewItem {
 
         let mut parts = Vec::with_capacity(n_parts);
         let mut media = Vec::with_capacity(self.media.len());
+        let mut originals = Vec::with_capacity(self.media.len());
         for (index, new) in (0..).zip(self.media) {
-            let write =
-                check_media(new, schema.media_originals).map_err(|error| error.within(&format!("media[{index}]")))?;
-            parts.push((PartRef::media(index), short_hash(&write.info.hash)));
+            let original = Original { hash: *blake3::hash(&new.data).as_bytes(), data: new.data.clone() };
+            let write = check_media(new, original.hash, schema.media_originals)
+                .map_err(|error| error.within(&format!("media[{index}]")))?;
+            parts.push((PartRef::media(index), short_hash(&original.hash)));
             media.push(write);
+            originals.push(original);
         }
         for (name, chunks) in &self.texts {
             check_name("texts", name)?;
@@ -84,6 +101,7 @@ impl NewItem {
             id,
             payload: self.payload,
             media,
+            originals,
             texts: self.texts,
             parts,
             own_vectors,
@@ -92,18 +110,35 @@ impl NewItem {
     }
 }
 
-fn check_media(media: NewMedia, originals: MediaOriginals) -> Result<MediaWrite> {
+fn check_media(media: NewMedia, hash: [u8; 32], originals: MediaOriginals) -> Result<MediaWrite> {
     let header = read_header(&media.data)?;
     TEXT_BYTES.check("name", media.name.len())?;
     let info = MediaInfo {
-        hash: *blake3::hash(&media.data).as_bytes(),
+        hash,
         name: media.name,
         mime_type: header.mime_type.to_owned(),
         bytes: media.data.len() as u64,
         width: header.width,
         height: header.height,
     };
-    Ok(MediaWrite { info, data: (originals == MediaOriginals::Keep).then_some(media.data) })
+    match originals {
+        MediaOriginals::Keep => Ok(MediaWrite { info, data: Some(media.data) }),
+        MediaOriginals::None => Ok(MediaWrite { info, data: None }),
+        // The thumbnail is what is described: nobody can ask for the original again.
+        MediaOriginals::Thumbnail => {
+            let data = thumbnail(&media.data, THUMBNAIL_SIDE)?;
+            let header = read_header(&data)?;
+            let info = MediaInfo {
+                hash: *blake3::hash(&data).as_bytes(),
+                mime_type: header.mime_type.to_owned(),
+                bytes: data.len() as u64,
+                width: header.width,
+                height: header.height,
+                ..info
+            };
+            Ok(MediaWrite { info, data: Some(data.into()) })
+        }
+    }
 }
 
 fn vector_dimension(schema: &CollectionSchema, field: &str) -> Result<usize> {

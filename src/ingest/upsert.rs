@@ -1,10 +1,10 @@
 //! The path of a write: check → reuse → encode → store.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::item::{CheckedItem, NewItem};
+use super::item::{CheckedItem, NewItem, Original};
 use crate::collection::backend::{
     CollectionBackend, ContentHash, Durability, ItemWrite, PartVector, Selection, StoredItem, UpsertMode, WriteAck,
 };
@@ -12,7 +12,7 @@ use crate::collection::schema::{CollectionSchema, FieldSource, Generation, Gener
 use crate::encode::{EncoderRegistry, Role};
 use crate::types::limits::UPSERT_ITEMS;
 use crate::types::vector::UnitVector;
-use crate::types::{Error, PartRef, Result};
+use crate::types::{Error, PartKind, PartRef, Result};
 
 /// Where an upsert's time went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,7 +69,7 @@ pub async fn upsert(
     let mut writes = Vec::with_capacity(checked.len());
     let mut results = Vec::with_capacity(checked.len());
     let mut positions = Vec::with_capacity(checked.len());
-    let encoded_parts = encoded.values().map(|vectors| vectors.len() as u32).sum();
+    let encoded_parts = encoded.values().map(|made| (made.texts.len() + made.images.len()) as u32).sum();
     for item in checked {
         match item.and_then(|item| with_vectors(item, &schema, &stored, &encoded, mode)) {
             Ok(write) => {
@@ -91,7 +91,7 @@ pub async fn upsert(
 
 /// A stored vector can stand for the same content in the same generation of a field.
 type StoredKey = (String, u32, PartKey);
-type PartKey = (crate::types::PartKind, ContentHash);
+type PartKey = (PartKind, ContentHash);
 type StoredVectors = HashMap<StoredKey, UnitVector>;
 
 fn generations_to_fill(schema: &CollectionSchema) -> impl Iterator<Item = (&str, &FieldSource, &Generation)> {
@@ -114,7 +114,7 @@ async fn stored_vectors(
     let ids = items.iter().map(|item| item.id.clone()).collect();
     let known = backend.get(ids, Selection::default()).await?;
     let shares_content = |item: &CheckedItem, stored: &StoredItem| {
-        let hashes: std::collections::HashSet<_> = stored.parts.iter().map(|(part, hash)| (part.kind, *hash)).collect();
+        let hashes: HashSet<_> = stored.parts.iter().map(|(part, hash)| (part.kind, *hash)).collect();
         item.parts.iter().any(|(part, hash)| hashes.contains(&(part.kind, *hash)))
     };
     let ids = items
@@ -134,8 +134,34 @@ async fn stored_vectors(
     Ok(vectors)
 }
 
-/// New vectors by encoder and text.
-type Encoded = BTreeMap<String, HashMap<String, Arc<UnitVector>>>;
+/// What one encoder has to make, and then what it made.
+#[derive(Default)]
+struct EncoderWork {
+    texts: Vec<String>,
+    images: Vec<Original>,
+    known_texts: HashSet<String>,
+    known_images: HashSet<[u8; 32]>,
+}
+
+impl EncoderWork {
+    fn add(&mut self, content: Content<'_>) {
+        match content {
+            Content::Text(text) if self.known_texts.insert(text.to_owned()) => self.texts.push(text.to_owned()),
+            Content::Image(image) if self.known_images.insert(image.hash) => self.images.push(image.clone()),
+            Content::Text(_) | Content::Image(_) => {}
+        }
+    }
+}
+
+/// What one encoder made of contents; a picture may have been bad.
+#[derive(Default)]
+struct Made {
+    texts: HashMap<String, Arc<UnitVector>>,
+    images: HashMap<[u8; 32], Result<Arc<UnitVector>>>,
+}
+
+/// New vectors by encoder.
+type Encoded = BTreeMap<String, Made>;
 
 async fn encode_missing(
     encoders: &EncoderRegistry,
@@ -144,37 +170,60 @@ async fn encode_missing(
     stored: &StoredVectors,
     deadline: Option<Instant>,
 ) -> Result<Encoded> {
-    let mut wanted: BTreeMap<String, HashMap<String, Arc<UnitVector>>> = BTreeMap::new();
-    let mut order: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut work: BTreeMap<String, EncoderWork> = BTreeMap::new();
     for item in checked.iter().flatten() {
         for (field, source, generation) in generations_to_fill(schema) {
             for (part, hash) in item.parts.iter().filter(|(part, _)| source.takes(field, part)) {
                 let is_stored = stored.contains_key(&(field.to_owned(), generation.number, (part.kind, *hash)));
-                let text = if is_stored { None } else { text_of(item, part) };
-                if let Some(text) = text {
-                    let known = wanted.entry(generation.encoder.clone()).or_default();
-                    if !known.contains_key(text) {
-                        known.insert(text.to_owned(), Arc::new(UnitVector { values: Vec::new(), norm: 0.0 }));
-                        order.entry(generation.encoder.clone()).or_default().push(text.to_owned());
-                    }
+                if let Some(content) = content_of(item, part).filter(|_| !is_stored) {
+                    work.entry(generation.encoder.clone()).or_default().add(content);
                 }
             }
         }
     }
-    for (encoder, texts) in order {
+    let mut encoded = Encoded::new();
+    for (encoder, EncoderWork { texts, images, .. }) in work {
         let handle = encoders.get(&encoder).await?;
-        let embeddings = handle.encode_texts(texts.clone(), Role::Document, deadline).await?;
-        let vectors = texts.into_iter().zip(embeddings).map(|(text, embedding)| (text, embedding.vector)).collect();
-        wanted.insert(encoder, vectors);
+        let mut made = Made::default();
+        if !texts.is_empty() {
+            let embeddings = handle.encode_texts(texts.clone(), Role::Document, deadline).await?;
+            made.texts = texts.into_iter().zip(embeddings).map(|(text, embedding)| (text, embedding.vector)).collect();
+        }
+        if !images.is_empty() {
+            let (hashes, files): (Vec<_>, Vec<_>) = images.into_iter().map(|image| (image.hash, image.data)).unzip();
+            let vectors = handle.encode_images(files, Role::Document, deadline).await?;
+            made.images = hashes.into_iter().zip(vectors).collect();
+        }
+        encoded.insert(encoder, made);
     }
-    Ok(wanted)
+    Ok(encoded)
 }
 
-fn text_of<'a>(item: &'a CheckedItem, part: &PartRef) -> Option<&'a str> {
-    if part.kind != crate::types::PartKind::Text {
-        return None;
+/// What an encoder is given for a part.
+#[derive(Clone, Copy)]
+enum Content<'a> {
+    Text(&'a str),
+    Image(&'a Original),
+}
+
+fn content_of<'a>(item: &'a CheckedItem, part: &PartRef) -> Option<Content<'a>> {
+    let index = part.index as usize;
+    match part.kind {
+        PartKind::Text => item.texts.get(&part.name)?.get(index).map(|text| Content::Text(text)),
+        PartKind::Media => item.originals.get(index).map(Content::Image),
+        PartKind::Vector => None,
     }
-    item.texts.get(&part.name)?.get(part.index as usize).map(String::as_str)
+}
+
+/// The new vector of a part; an error is the part's own.
+fn made_for(item: &CheckedItem, part: &PartRef, made: &Made) -> Option<Result<UnitVector>> {
+    match content_of(item, part)? {
+        Content::Text(text) => made.texts.get(text).map(|vector| Ok(vector.as_ref().clone())),
+        Content::Image(image) => made.images.get(&image.hash).map(|vector| match vector {
+            Ok(vector) => Ok(vector.as_ref().clone()),
+            Err(error) => Err(error.clone().within(&format!("media[{}]", part.index))),
+        }),
+    }
 }
 
 fn with_vectors(
@@ -192,9 +241,8 @@ fn with_vectors(
                 own.clone()
             } else if let Some(known) = stored.get(&key) {
                 known.clone()
-            } else if let Some(new) = text_of(&item, part).and_then(|text| encoded.get(&generation.encoder)?.get(text))
-            {
-                new.as_ref().clone()
+            } else if let Some(new) = encoded.get(&generation.encoder).and_then(|made| made_for(&item, part, made)) {
+                new?
             } else {
                 return Err(Error::Internal(format!("no vector was made for {part:?} in field {field}")));
             };

@@ -1,98 +1,75 @@
 //! What a model folder says, checked, before any network is built.
 
-use std::path::PathBuf;
-
-use serde_json::Value;
 use tch::{Device, Kind};
 
+use super::ModelFolder;
 use super::card::Card;
-use super::fault::{invalid_model, read_json};
-use super::network::{Architecture, Config, TextNetwork, architecture_of};
-use super::sentence_transformers::{self, SentenceConfig};
-use super::weights::Weights;
-use super::{ModelFolder, fingerprint};
+use super::fault::invalid_model;
+use super::fingerprint::{self, own_space};
+use super::layout::Layout;
+use super::network::{Architecture, Network, architecture_of};
+use super::sides::{Sides, TextSide};
 use crate::Result;
-use crate::text::TextTokenizer;
+use crate::image::ImageRule;
+use crate::text::{TextTokenizer, TokenizerOptions};
 
-/// A sentence encoder's folder, read.
+/// A model's folder, read.
 pub struct Description {
     pub folder: ModelFolder,
-    pub sentence: SentenceConfig,
+    pub layout: Layout,
     pub architecture: &'static Architecture,
-    pub config: Value,
-    /// Numbers in a vector.
-    pub dimension: usize,
-    /// Longest text in tokens, specials included: the authors' limit, or the network's if that is lower.
-    pub max_tokens: usize,
+    pub sides: Sides,
+    pub rule: ImageRule,
     /// 64 hexadecimal digits.
     pub fingerprint: String,
     pub space: String,
     pub card: Card,
-    config_path: PathBuf,
-    vocabulary_size: usize,
 }
 
 impl Description {
-    /// Reads the configuration and hashes weights and tokenizer.
+    /// Reads the configuration and hashes weights and tokenizer. The rule that pictures are prepared by is part of the
+    /// fingerprint.
     ///
     /// # Errors
     /// `FailedPrecondition` or `Unsupported` naming the file at fault.
-    pub fn read(folder: &ModelFolder) -> Result<Self> {
-        let sentence = sentence_transformers::read(&folder.path)?;
-        let config_path = sentence.transformer.join("config.json");
-        let config: Value = read_json(&config_path)?;
-        let reader = Config { path: &config_path, json: &config };
-        let architecture = architecture_of(&reader)?;
-        let positions = reader.size("max_position_embeddings")? as usize;
-        let max_tokens = sentence.max_tokens.map_or(positions, |limit| limit.min(positions));
-        let dimension = reader.size("hidden_size")? as usize;
-        let vocabulary_size = reader.size("vocab_size")? as usize;
-        let fingerprint = fingerprint::of_sentence_encoder(&sentence, &config, max_tokens)?;
+    pub fn read(folder: &ModelFolder, rule: ImageRule) -> Result<Self> {
+        let layout = Layout::read(&folder.path)?;
+        let architecture = architecture_of(&layout.config())?;
+        let sides = (architecture.describe)(&layout)?;
+        let fingerprint = fingerprint::of_model(&layout, &sides, rule)?;
         let card = Card::read(&folder.path)?;
-        let space = card.space.clone().unwrap_or_else(|| fingerprint::own_space(&fingerprint, dimension));
-        Ok(Self {
-            folder: folder.clone(),
-            sentence,
-            architecture,
-            config,
-            dimension,
-            max_tokens,
-            fingerprint,
-            space,
-            card,
-            config_path,
-            vocabulary_size,
-        })
+        let space = card.space.clone().unwrap_or_else(|| own_space(&fingerprint, sides.dimension));
+        Ok(Self { folder: folder.clone(), layout, architecture, sides, rule, fingerprint, space, card })
     }
 
-    /// Opens the tokenizer.
+    /// Opens the tokenizer of the text side.
     ///
     /// # Errors
     /// `FailedPrecondition` if it is missing, damaged or has ids that the network does not know.
-    pub fn tokenizer(&self) -> Result<TextTokenizer> {
-        let path = self.sentence.transformer.join("tokenizer.json");
-        let tokenizer = TextTokenizer::open(&path, self.max_tokens, self.sentence.lower_case)?;
-        if tokenizer.vocabulary_size() <= self.vocabulary_size {
-            return Ok(tokenizer);
-        }
-        let (ids, known) = (tokenizer.vocabulary_size(), self.vocabulary_size);
-        Err(invalid_model(&path, format!("has {ids} tokens, but vocab_size in config.json is {known}")))
+    pub fn tokenizer(&self) -> Result<Option<TextTokenizer>> {
+        self.sides.text.as_ref().map(open_tokenizer).transpose()
     }
 
     /// Builds the network.
     ///
     /// # Errors
     /// `FailedPrecondition` naming the tensor at fault.
-    pub fn network(&self, kind: Kind, device: Device) -> Result<Box<dyn TextNetwork>> {
+    pub fn network(&self, kind: Kind, device: Device) -> Result<Network> {
         let _no_gradients = tch::no_grad_guard();
-        let config = Config { path: &self.config_path, json: &self.config };
-        let weights = Weights::open(&self.weights_path(), kind, device)?;
-        (self.architecture.load)(&config, &weights)
+        (self.architecture.load)(&self.layout, &self.sides, kind, device)
     }
+}
 
-    /// Where the weights are.
-    #[must_use]
-    pub fn weights_path(&self) -> PathBuf {
-        self.sentence.transformer.join("model.safetensors")
+fn open_tokenizer(side: &TextSide) -> Result<TextTokenizer> {
+    let options = TokenizerOptions {
+        max_tokens: side.max_tokens,
+        cleaning: side.cleaning,
+        specials_are_words: side.sentence.is_none(),
+    };
+    let tokenizer = TextTokenizer::open(&side.tokenizer, options)?;
+    let (ids, known) = (tokenizer.vocabulary_size(), side.vocabulary_size);
+    if ids <= known {
+        return Ok(tokenizer);
     }
+    Err(invalid_model(&side.tokenizer, format!("has {ids} tokens, but vocab_size in config.json is {known}")))
 }

@@ -6,8 +6,12 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::fault::unreadable;
+use super::layout::Layout;
 use super::sentence_transformers::SentenceConfig;
+use super::sides::{Sides, TextSide};
+use super::weights;
 use crate::Result;
+use crate::image::{IMAGE_RULE_VERSION, ImageRule};
 
 /// Raised when tokenizing, cutting, pooling or normalising changes what a folder's vectors are.
 pub const PREPROCESSING_VERSION: u32 = 1;
@@ -16,36 +20,77 @@ pub const PREPROCESSING_VERSION: u32 = 1;
 const IRRELEVANT: &[&str] = &[
     "_name_or_path",
     "architectures",
+    "attention_dropout",
     "attention_probs_dropout_prob",
     "dtype",
     "gradient_checkpointing",
     "hidden_dropout_prob",
+    "initializer_factor",
     "initializer_range",
+    "logit_scale_init_value",
     "torch_dtype",
     "transformers_version",
     "use_cache",
 ];
 
+/// Fingerprints a model: 64 hexadecimal digits.
+///
+/// # Errors
+/// `FailedPrecondition` if a file cannot be read.
+pub fn of_model(layout: &Layout, sides: &Sides, rule: ImageRule) -> Result<String> {
+    if let (Some(sentence), Some(text)) = (&layout.sentence, &sides.text) {
+        return of_sentence_encoder(sentence, &layout.config, text.max_tokens);
+    }
+    let mut parts = Parts::default();
+    parts.add("preprocessing", &PREPROCESSING_VERSION.to_le_bytes());
+    parts.add("config", relevant(&layout.config).to_string().as_bytes());
+    for file in &sides.deciding_files {
+        parts.add("file", &hash_file(file)?);
+    }
+    if let Some(text) = &sides.text {
+        let TextSide { max_tokens, padding, cleaning, sentence, .. } = text;
+        let sentence = sentence.as_ref().map(sentence_facts);
+        let facts = serde_json::json!({
+            "cleaning": cleaning, "max_tokens": max_tokens, "padding": padding, "sentence": sentence,
+        });
+        parts.add("text", facts.to_string().as_bytes());
+    }
+    if let Some(image) = &sides.image {
+        let facts = serde_json::json!({
+            "config": image.config, "rule": rule, "version": IMAGE_RULE_VERSION,
+        });
+        parts.add("image", facts.to_string().as_bytes());
+    }
+    Ok(parts.0.finalize().to_hex().to_string())
+}
+
+/// What decides a sentence encoder's vectors beside its network.
+fn sentence_facts(sentence: &SentenceConfig) -> Value {
+    serde_json::json!({
+        "default_prompt": sentence.default_prompt,
+        "include_prompt": sentence.include_prompt,
+        "lower_case": sentence.lower_case,
+        "normalise": sentence.normalise,
+        "pooling": sentence.pooling,
+        "prompts": sentence.prompts,
+    })
+}
+
 /// Fingerprints a sentence encoder; `max_tokens` is the limit that texts are cut at. Gives 64 hexadecimal digits.
 ///
 /// # Errors
 /// `FailedPrecondition` if a file cannot be read.
-pub fn of_sentence_encoder(sentence: &SentenceConfig, config: &Value, max_tokens: usize) -> Result<String> {
+fn of_sentence_encoder(sentence: &SentenceConfig, config: &Value, max_tokens: usize) -> Result<String> {
     let mut parts = Parts::default();
     parts.add("preprocessing", &PREPROCESSING_VERSION.to_le_bytes());
-    parts.add("weights", &hash_file(&sentence.transformer.join("model.safetensors"))?);
+    for file in weights::files_in(&sentence.transformer)? {
+        parts.add("weights", &hash_file(&file)?);
+    }
     parts.add("config", relevant(config).to_string().as_bytes());
     parts.add("tokenizer", &hash_file(&sentence.transformer.join("tokenizer.json"))?);
-    let rest = serde_json::json!({
-        "default_prompt": sentence.default_prompt,
-        "include_prompt": sentence.include_prompt,
-        "lower_case": sentence.lower_case,
-        "max_tokens": max_tokens,
-        "normalise": sentence.normalise,
-        "pooling": sentence.pooling,
-        "prompts": sentence.prompts,
-    });
-    parts.add("sentence", rest.to_string().as_bytes());
+    let mut facts = sentence_facts(sentence);
+    facts["max_tokens"] = max_tokens.into();
+    parts.add("sentence", facts.to_string().as_bytes());
     Ok(parts.0.finalize().to_hex().to_string())
 }
 
@@ -82,11 +127,16 @@ impl Parts {
 /// The configuration with sorted keys and without what is irrelevant.
 fn relevant(config: &Value) -> Value {
     let mut config = config.clone();
-    if let Value::Object(entries) = &mut config {
-        entries.retain(|key, _| !IRRELEVANT.contains(&key.as_str()));
-    }
+    drop_irrelevant(&mut config);
     config.sort_all_objects();
     config
+}
+
+fn drop_irrelevant(config: &mut Value) {
+    if let Value::Object(entries) = config {
+        entries.retain(|key, _| !IRRELEVANT.contains(&key.as_str()));
+        entries.values_mut().for_each(drop_irrelevant);
+    }
 }
 
 #[cfg(test)]

@@ -8,9 +8,12 @@ use tch::{Device, Kind};
 use super::card::Card;
 use super::files::{self, Comparison};
 use super::pooling::Pooling;
+use super::sides::Padding;
 use super::weights::Weights;
 use super::{Description, ModelFolder, card, folder};
 use crate::Result;
+use crate::image::{ImageConfig, ImageRule};
+use crate::text::Cleaning;
 
 /// One line of `models list`.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
@@ -32,15 +35,24 @@ pub struct ModelReport {
     pub fingerprint: String,
     pub space: String,
     pub dimension: usize,
-    pub max_tokens: usize,
-    pub pooling: Pooling,
-    pub normalise: bool,
-    pub prompts: BTreeMap<String, String>,
-    /// Numbers in all tensors of the weights file.
+    pub text: Option<TextReport>,
+    pub image: Option<ImageConfig>,
+    /// Numbers in all tensors of the weights files.
     pub parameters: u64,
     /// Bytes by path inside the folder.
     pub files: BTreeMap<String, u64>,
     pub card: Card,
+}
+
+/// How a model takes texts.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct TextReport {
+    pub max_tokens: usize,
+    pub padding: Padding,
+    pub cleaning: Cleaning,
+    /// Of sentence encoders.
+    pub pooling: Option<Pooling>,
+    pub prompts: BTreeMap<String, String>,
 }
 
 /// What is wrong with a model, if anything.
@@ -76,9 +88,12 @@ pub fn list(models_dir: &Path) -> Result<Vec<ModelLine>> {
 /// # Errors
 /// `FailedPrecondition` or `Unsupported` naming the file at fault.
 pub fn inspect(model: &ModelFolder) -> Result<ModelReport> {
-    let description = Description::read(model)?;
-    let weights = Weights::open(&description.weights_path(), Kind::Float, Device::Cpu)?;
-    let parameters = weights.shapes().iter().map(|(_, shape)| shape.iter().product::<usize>() as u64).sum();
+    let description = Description::read(model, ImageRule::default())?;
+    let mut parameters = 0;
+    for path in description.sides.deciding_files.iter().filter(|path| is_weights(path)) {
+        let weights = Weights::open(std::slice::from_ref(path), Kind::Float, Device::Cpu)?;
+        parameters += weights.shapes().iter().map(|(_, shape)| shape.iter().product::<usize>() as u64).sum::<u64>();
+    }
     let files = files::list(&model.path)?;
     Ok(ModelReport {
         name: model.name.clone(),
@@ -87,11 +102,15 @@ pub fn inspect(model: &ModelFolder) -> Result<ModelReport> {
         architecture: description.architecture.model_type,
         fingerprint: description.fingerprint,
         space: description.space,
-        dimension: description.dimension,
-        max_tokens: description.max_tokens,
-        pooling: description.sentence.pooling,
-        normalise: description.sentence.normalise,
-        prompts: description.sentence.prompts,
+        dimension: description.sides.dimension,
+        text: description.sides.text.map(|text| TextReport {
+            max_tokens: text.max_tokens,
+            padding: text.padding,
+            cleaning: text.cleaning,
+            pooling: text.sentence.as_ref().map(|sentence| sentence.pooling),
+            prompts: text.sentence.map(|sentence| sentence.prompts).unwrap_or_default(),
+        }),
+        image: description.sides.image.map(|image| image.config),
         parameters,
         files,
         card: description.card,
@@ -104,7 +123,7 @@ pub fn inspect(model: &ModelFolder) -> Result<ModelReport> {
 /// `FailedPrecondition` if the folder cannot even be listed; everything else is a problem in the report.
 pub fn verify(model: &ModelFolder) -> Result<VerifyReport> {
     let Comparison { n_checked, mut problems, extra } = files::compare(&model.path, &Card::read(&model.path)?)?;
-    let fingerprint = match Description::read(model) {
+    let fingerprint = match Description::read(model, ImageRule::default()) {
         Ok(description) => {
             problems.extend(loading_problems(&description));
             Some(description.fingerprint)
@@ -128,4 +147,8 @@ fn loading_problems(description: &Description) -> Vec<String> {
     problems.extend(description.tokenizer().err().map(|error| error.to_string()));
     problems.extend(description.network(Kind::Float, Device::Cpu).err().map(|error| error.to_string()));
     problems
+}
+
+fn is_weights(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "safetensors")
 }

@@ -4,6 +4,8 @@
 
 pub mod bert;
 pub mod card;
+pub mod chinese_clip;
+pub mod clip;
 pub mod description;
 pub mod device;
 mod fault;
@@ -11,19 +13,39 @@ pub mod files;
 pub mod fingerprint;
 pub mod folder;
 pub mod inspect;
+mod layers;
+pub mod layout;
 pub mod network;
+pub mod observer;
+mod open_clip;
+mod patches;
+pub mod pictor_dual_encoder;
 pub mod pooling;
 pub mod pull;
 pub mod sentence_transformers;
+pub mod sides;
+pub mod siglip;
+mod transformer;
+pub mod vision_text_dual_encoder;
+mod vit;
 pub mod weights;
 
 pub use description::Description;
 pub use device::{DeviceChoice, Precision, PrecisionChoice};
 pub use folder::ModelFolder;
-pub use network::{Architecture, TextNetwork};
+pub use layout::Layout;
+pub use network::{Architecture, ImageTower, Network, TextBatch, TextTower};
+pub use sides::Sides;
 
 /// Every architecture, alphabetic.
-pub const ALL: &[&Architecture] = &[&bert::ARCHITECTURE];
+pub const ALL: &[&Architecture] = &[
+    &bert::ARCHITECTURE,
+    &chinese_clip::ARCHITECTURE,
+    &clip::ARCHITECTURE,
+    &pictor_dual_encoder::ARCHITECTURE,
+    &siglip::ARCHITECTURE,
+    &vision_text_dual_encoder::ARCHITECTURE,
+];
 
 #[cfg(test)]
 mod tests {

@@ -2,25 +2,69 @@
 
 use std::path::Path;
 
-use tch::Tensor;
+use tch::{Device, Kind, Tensor};
 
 use super::fault::invalid_model;
-use super::weights::Weights;
+use super::layout::Layout;
+use super::observer::Observer;
+use super::pooling::{Pooling, Span, pool};
+use super::sides::Sides;
 use crate::{Error, Result};
 
-/// A text tower: token ids in, one state for each token out. Owned by one thread; torch errors panic.
-pub trait TextNetwork: Send {
-    /// Numbers in a token's state.
-    fn dimension(&self) -> usize;
+/// The texts of one batch as towers take them.
+pub struct TextBatch {
+    /// int64 `[batch, tokens]`, padded at the end.
+    pub ids: Tensor,
+    /// Additive in the network's kind, `[batch, 1, 1, tokens]` with 0 for a token and −∞ for padding; `None` if nothing is
+    /// padded or the tower sees padding.
+    pub mask: Option<Tensor>,
+    /// Where each text's tokens are, without a prompt that is left out of pooling.
+    pub spans: Vec<Span>,
+}
 
-    /// Longest input in tokens.
-    fn max_positions(&self) -> usize;
+/// Texts to embeddings. Owned by one thread; torch errors panic.
+pub trait TextTower: Send {
+    /// Gives float32 `[batch, dimension]`, not normalised.
+    fn embed(&self, texts: &TextBatch, observer: &mut dyn Observer) -> Tensor;
+}
 
-    /// Runs the network.
-    ///
-    /// `ids` is int64 `[batch, tokens]`; `mask` is additive in the network's kind, `[batch, 1, 1, tokens]` with 0 for a
-    /// token and −∞ for padding, or `None` if nothing is padded. Gives `[batch, tokens, dimension]` in the network's kind.
-    fn token_states(&self, ids: &Tensor, mask: Option<&Tensor>) -> Tensor;
+/// Pictures to embeddings. Owned by one thread; torch errors panic.
+pub trait ImageTower: Send {
+    /// Gives float32 `[batch, dimension]`, not normalised, for `[batch, 3, height, width]` in the network's kind, normalised
+    /// by the model's mean and deviation.
+    fn embed(&self, pixels: &Tensor, observer: &mut dyn Observer) -> Tensor;
+}
+
+/// A text network that says one state for each token; a sentence encoder pools them.
+pub trait TokenNetwork: Send {
+    /// Gives `[batch, tokens, width]` in the network's kind.
+    fn token_states(&self, ids: &Tensor, mask: Option<&Tensor>, observer: &mut dyn Observer) -> Tensor;
+}
+
+/// A loaded model: the towers that it has.
+pub struct Network {
+    pub text: Option<Box<dyn TextTower>>,
+    pub image: Option<Box<dyn ImageTower>>,
+}
+
+impl Network {
+    /// A sentence encoder: the network's states, pooled.
+    #[must_use]
+    pub fn of_sentences(network: Box<dyn TokenNetwork>, pooling: Pooling) -> Self {
+        Self { text: Some(Box::new(SentenceTower { network, pooling })), image: None }
+    }
+}
+
+struct SentenceTower {
+    network: Box<dyn TokenNetwork>,
+    pooling: Pooling,
+}
+
+impl TextTower for SentenceTower {
+    fn embed(&self, texts: &TextBatch, observer: &mut dyn Observer) -> Tensor {
+        let states = self.network.token_states(&texts.ids, texts.mask.as_ref(), observer);
+        pool(&states, &texts.spans, self.pooling)
+    }
 }
 
 /// A registered architecture.
@@ -29,8 +73,10 @@ pub struct Architecture {
     pub model_type: &'static str,
     /// One line for people.
     pub summary: &'static str,
-    /// Builds the network from its parsed `config.json` and its weights.
-    pub load: fn(config: &Config<'_>, weights: &Weights) -> Result<Box<dyn TextNetwork>>,
+    /// Reads what the folder says about its towers, without its weights.
+    pub describe: fn(layout: &Layout) -> Result<Sides>,
+    /// Builds the towers.
+    pub load: fn(layout: &Layout, sides: &Sides, kind: Kind, device: Device) -> Result<Network>,
 }
 
 /// Finds the architecture that a configuration asks for.
@@ -57,7 +103,19 @@ pub struct Config<'a> {
     pub json: &'a serde_json::Value,
 }
 
-impl Config<'_> {
+impl<'a> Config<'a> {
+    /// The object inside an entry, such as `vision_config`.
+    ///
+    /// # Errors
+    /// `FailedPrecondition` if it is missing or no object.
+    pub fn section(&self, name: &str) -> Result<Config<'a>> {
+        match self.json.get(name) {
+            Some(json) if json.is_object() => Ok(Config { path: self.path, json }),
+            Some(other) => Err(invalid_model(self.path, format!("{name}: expected an object, found {other}"))),
+            None => Err(invalid_model(self.path, format!("{name} is missing"))),
+        }
+    }
+
     /// Reads a required entry.
     ///
     /// # Errors
@@ -77,6 +135,17 @@ impl Config<'_> {
             return Ok(size);
         }
         Err(invalid_model(self.path, format!("{name} must be between 1 and 2^24, found {size}")))
+    }
+
+    /// Reads a size that older files leave out.
+    ///
+    /// # Errors
+    /// As [`Config::size`].
+    pub fn size_or(&self, name: &str, default: i64) -> Result<i64> {
+        match self.json.get(name) {
+            None | Some(serde_json::Value::Null) => Ok(default),
+            Some(_) => self.size(name),
+        }
     }
 
     /// Reads an entry that is absent in older files.

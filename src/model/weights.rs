@@ -1,5 +1,6 @@
-//! Reads tensors from a safetensors file by name, checking shape, kind and numbers.
+//! Reads tensors from safetensors files by name, checking shape, kind and numbers.
 
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
@@ -7,43 +8,111 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, Metadata};
 use tch::{Device, Kind, Tensor};
 
-use super::fault::{invalid_model, torch_failed, unreadable};
+use super::fault::{invalid_model, read_json, torch_failed, unreadable};
 use crate::Result;
 
 /// The length of the safetensors header's own length field, in bytes.
 const HEADER_LENGTH_BYTES: usize = 8;
 
-/// An open weights file and where its tensors go.
+/// The files with a folder's weights: one file, or the shards that an index names.
+///
+/// # Errors
+/// `FailedPrecondition` if there are none, or the index is damaged or leads out of the folder.
+pub fn files_in(folder: &Path) -> Result<Vec<PathBuf>> {
+    #[derive(serde::Deserialize)]
+    struct Index {
+        weight_map: BTreeMap<String, String>,
+    }
+    let one = folder.join("model.safetensors");
+    if one.exists() {
+        return Ok(vec![one]);
+    }
+    let index_path = folder.join("model.safetensors.index.json");
+    if index_path.exists() {
+        let index: Index = read_json(&index_path)?;
+        let mut names: Vec<_> = index.weight_map.into_values().collect();
+        names.sort();
+        names.dedup();
+        if let Some(bad) = names.iter().find(|name| name.contains(['/', '\\']) || name.starts_with('.')) {
+            return Err(invalid_model(&index_path, format!("{bad:?} is no file's name")));
+        }
+        if names.is_empty() {
+            return Err(invalid_model(&index_path, "weight_map is empty"));
+        }
+        return Ok(names.iter().map(|name| folder.join(name)).collect());
+    }
+    let open_clip = folder.join("open_clip_model.safetensors");
+    if open_clip.exists() {
+        return Ok(vec![open_clip]);
+    }
+    // Weights in pickle files would have to be executed to be read.
+    Err(invalid_model(&one, "the file is missing; weights are read from safetensors only"))
+}
+
+/// Open weights files and where their tensors go.
 pub struct Weights {
-    path: PathBuf,
-    map: Mmap,
-    /// Where the tensors' bytes begin in the file.
-    data_start: usize,
-    metadata: Metadata,
+    files: Vec<File>,
+    /// The file of each tensor.
+    places: HashMap<String, usize>,
     kind: Kind,
     device: Device,
 }
 
-impl Weights {
-    /// Maps a file and reads its header; tensors will be of `kind` on `device`.
-    ///
-    /// # Errors
-    /// `FailedPrecondition` if the file is missing, truncated or no safetensors file.
-    pub fn open(path: &Path, kind: Kind, device: Device) -> Result<Self> {
+struct File {
+    path: PathBuf,
+    map: Mmap,
+    /// Where the tensors' bytes begin.
+    data_start: usize,
+    metadata: Metadata,
+}
+
+impl File {
+    fn open(path: &Path) -> Result<Self> {
         let file = std::fs::File::open(path).map_err(|error| unreadable(path, &error))?;
         // SAFETY: published model files are written under another name, renamed and never edited (design §2), so the
         // mapped bytes do not change while the map lives. The map is dropped when loading ends.
         let map = unsafe { Mmap::map(&file) }.map_err(|error| unreadable(path, &error))?;
         let (header_bytes, metadata) = SafeTensors::read_metadata(&map)
             .map_err(|error| invalid_model(path, format!("not a complete safetensors file: {error}")))?;
-        let data_start = header_bytes + HEADER_LENGTH_BYTES;
-        Ok(Self { path: path.to_owned(), map, data_start, metadata, kind, device })
+        Ok(Self { path: path.to_owned(), map, data_start: header_bytes + HEADER_LENGTH_BYTES, metadata })
+    }
+}
+
+impl Weights {
+    /// Maps files and reads their headers; tensors will be of `kind` on `device`.
+    ///
+    /// # Errors
+    /// `FailedPrecondition` if a file is missing, truncated or no safetensors file, or two have a tensor of one name.
+    pub fn open(paths: &[PathBuf], kind: Kind, device: Device) -> Result<Self> {
+        let files: Vec<File> = paths.iter().map(|path| File::open(path)).collect::<Result<_>>()?;
+        let mut places = HashMap::new();
+        for (number, file) in files.iter().enumerate() {
+            for name in file.metadata.tensors().into_keys() {
+                if places.insert(name.clone(), number).is_some() {
+                    return Err(invalid_model(&file.path, format!("tensor {name:?} is also in another file")));
+                }
+            }
+        }
+        Ok(Self { files, places, kind, device })
     }
 
-    /// True if the file has a tensor of this name.
+    /// True if there is a tensor of this name.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
-        self.metadata.info(name).is_some()
+        self.places.contains_key(name)
+    }
+
+    /// The first of `candidates` that, put before `anchor`, names a tensor: checkpoints of one architecture differ in what
+    /// they were wrapped in when they were saved.
+    ///
+    /// # Errors
+    /// `FailedPrecondition` naming the tensor that is missing.
+    pub fn prefix_of(&self, anchor: &str, candidates: &[&'static str]) -> Result<&'static str> {
+        let is_there = |prefix: &&&'static str| self.has(&format!("{prefix}{anchor}"));
+        candidates.iter().find(is_there).copied().ok_or_else(|| {
+            let message = format!("tensor {anchor:?} is missing, also behind the prefixes {candidates:?}");
+            invalid_model(self.any_path(), message)
+        })
     }
 
     /// The kind that tensors are loaded as.
@@ -52,13 +121,20 @@ impl Weights {
         self.kind
     }
 
-    /// The names and shapes in the file, sorted by name.
+    /// The names and shapes of all tensors, sorted by name.
     #[must_use]
     pub fn shapes(&self) -> Vec<(String, Vec<usize>)> {
-        let mut shapes: Vec<_> =
-            self.metadata.tensors().into_iter().map(|(name, info)| (name, info.shape.clone())).collect();
+        let of_file = |file: &File| {
+            file.metadata.tensors().into_iter().map(|(name, info)| (name, info.shape.clone())).collect::<Vec<_>>()
+        };
+        let mut shapes: Vec<_> = self.files.iter().flat_map(of_file).collect();
         shapes.sort();
         shapes
+    }
+
+    /// A file to name when a tensor is in none.
+    fn any_path(&self) -> &Path {
+        self.files.first().map_or(Path::new("model.safetensors"), |file| &file.path)
     }
 
     /// Loads one tensor.
@@ -67,11 +143,12 @@ impl Weights {
     /// `FailedPrecondition` naming the tensor if it is missing, has another shape, a kind that is not a float, or
     /// numbers that are not finite.
     pub fn tensor(&self, name: &str, shape: &[i64]) -> Result<Tensor> {
-        let info =
-            self.metadata.info(name).ok_or_else(|| invalid_model(&self.path, format!("tensor {name:?} is missing")))?;
+        let missing = || invalid_model(self.any_path(), format!("tensor {name:?} is missing"));
+        let file = self.places.get(name).map(|&number| &self.files[number]).ok_or_else(missing)?;
+        let info = file.metadata.info(name).ok_or_else(missing)?;
         if !info.shape.iter().map(|&size| size as i64).eq(shape.iter().copied()) {
             let message = format!("tensor {name:?}: expected shape {shape:?}, found {:?}", info.shape);
-            return Err(invalid_model(&self.path, message));
+            return Err(invalid_model(&file.path, message));
         }
         let kind = match info.dtype {
             Dtype::F64 => Kind::Double,
@@ -80,16 +157,16 @@ impl Weights {
             Dtype::BF16 => Kind::BFloat16,
             other => {
                 let message = format!("tensor {name:?}: expected F32, F16, BF16 or F64, found {other:?}");
-                return Err(invalid_model(&self.path, message));
+                return Err(invalid_model(&file.path, message));
             }
         };
         let (start, end) = info.data_offsets;
-        let bytes = &self.map[self.data_start + start..self.data_start + end];
+        let bytes = &file.map[file.data_start + start..file.data_start + end];
         let tensor = Tensor::f_from_data_size(bytes, shape, kind).map_err(|error| torch_failed(&error))?;
         let is_finite = tensor.isfinite().all();
         if bool::try_from(&is_finite).map_err(|error| torch_failed(&error))? {
             return Ok(tensor.to_device(self.device).to_kind(self.kind));
         }
-        Err(invalid_model(&self.path, format!("tensor {name:?} holds numbers that are not finite")))
+        Err(invalid_model(&file.path, format!("tensor {name:?} holds numbers that are not finite")))
     }
 }

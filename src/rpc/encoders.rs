@@ -10,47 +10,77 @@ use super::convert::encoders::{encoder_to_proto, info_to_proto, role_from_proto}
 use super::convert::values::micros;
 use super::framework::deadline_of;
 use super::status::{answer, to_item_error};
+use crate::encode::TextEmbedding;
 use crate::engine::Engine;
 use crate::types::limits::{EMBED_INPUTS, TEXT_BYTES};
 use crate::types::{Error, Result};
 
 pub(super) struct EncodersService(pub Engine);
 
+/// What an input of an embed call is.
+enum Kind {
+    Text,
+    Image,
+}
+
+fn text_embedding(embedding: &TextEmbedding) -> v1::Embedding {
+    v1::Embedding {
+        values: embedding.vector.values.clone(),
+        norm: embedding.vector.norm,
+        tokens: embedding.tokens as u32,
+        truncated: embedding.is_truncated,
+    }
+}
+
 impl EncodersService {
     async fn run(&self, request: v1::EmbedRequest, deadline: Option<std::time::Instant>) -> Result<v1::EmbedResponse> {
         EMBED_INPUTS.check("inputs", request.inputs.len())?;
         let role = role_from_proto(request.role());
         let handle = self.0.encoders().get(&request.encoder).await?;
-        let mut texts = Vec::new();
-        let mut outcomes = Vec::with_capacity(request.inputs.len());
+        let (mut texts, mut images) = (Vec::new(), Vec::new());
+        let mut kinds = Vec::with_capacity(request.inputs.len());
         for input in request.inputs {
-            outcomes.push(match input.content {
-                Some(Content::Text(text)) => TEXT_BYTES.check("text", text.len()).map(|()| texts.push(text)),
-                Some(Content::Image(_)) => Err(Error::Unsupported(format!(
-                    "encoding images with {} ({})",
-                    handle.info().name,
-                    handle.info().architecture
-                ))),
+            kinds.push(match input.content {
+                Some(Content::Text(text)) => TEXT_BYTES.check("text", text.len()).map(|()| {
+                    texts.push(text);
+                    Kind::Text
+                }),
+                Some(Content::Image(image)) if handle.info().encodes_image => {
+                    images.push(image);
+                    Ok(Kind::Image)
+                }
+                Some(Content::Image(_)) => {
+                    let info = handle.info();
+                    Err(Error::Unsupported(format!("encoding images with {} ({})", info.name, info.architecture)))
+                }
                 None => Err(Error::invalid("inputs", "an input is a text or an image")),
             });
         }
         let started = std::time::Instant::now();
-        let mut embeddings = handle.encode_texts(texts, role, deadline).await?.into_iter();
-        let result_of = |outcome: Result<()>| {
-            let embedding = outcome
-                .and_then(|()| embeddings.next().ok_or_else(|| Error::Internal("an embedding is missing".to_owned())));
-            let outcome = match embedding {
-                Ok(embedding) => Outcome::Embedding(v1::Embedding {
-                    values: embedding.vector.values.clone(),
-                    norm: embedding.vector.norm,
-                    tokens: embedding.tokens as u32,
-                    truncated: embedding.is_truncated,
-                }),
+        let mut texts = handle.encode_texts(texts, role, deadline).await?.into_iter();
+        let mut images = match images.is_empty() {
+            true => Vec::new(),
+            false => handle.encode_images(images, role, deadline).await?,
+        }
+        .into_iter();
+        let missing = || Error::Internal("an embedding is missing".to_owned());
+        let mut embed = |kind: Result<Kind>| match kind? {
+            Kind::Text => texts.next().ok_or_else(missing).map(|embedding| text_embedding(&embedding)),
+            Kind::Image => images.next().ok_or_else(missing)?.map(|vector| v1::Embedding {
+                values: vector.values.clone(),
+                norm: vector.norm,
+                tokens: 0,
+                truncated: false,
+            }),
+        };
+        let result_of = |kind| {
+            let outcome = match embed(kind) {
+                Ok(embedding) => Outcome::Embedding(embedding),
                 Err(error) => Outcome::Error(to_item_error(&error)),
             };
             v1::EmbedResult { outcome: Some(outcome) }
         };
-        let results = outcomes.into_iter().map(result_of).collect();
+        let results = kinds.into_iter().map(result_of).collect();
         Ok(v1::EmbedResponse {
             results,
             encoder: Some(info_to_proto(handle.info())),

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
 use super::query::{Query, QueryContent, QueryPart};
 use crate::collection::backend::{BackendHit, CollectionBackend, SearchParams, Selection, VectorQuery};
 use crate::collection::schema::{Field, FieldSource, Generation};
 use crate::compose::{self, WeightedVector};
-use crate::encode::EncoderRegistry;
+use crate::encode::{EncoderHandle, EncoderRegistry, Role};
 use crate::types::limits::TEXT_BYTES;
 use crate::types::vector::UnitVector;
 use crate::types::{Error, ItemId, Result};
@@ -69,8 +71,12 @@ pub async fn search(
                 fingerprint = Some(generation.fingerprint.clone());
                 vector
             }
-            QueryContent::Image(_) => {
-                return Err(cannot_answer(field, "an image", "a field filled by an image encoder"));
+            QueryContent::Image(file) => {
+                let vector = encode_image(encoders, field, &generation, file.clone(), deadline)
+                    .await
+                    .map_err(|error| error.within(&format!("parts[{position}]")))?;
+                fingerprint = Some(generation.fingerprint.clone());
+                vector
             }
             QueryContent::Item(id) => {
                 let id = ItemId::new(id).map_err(|error| error.within(&format!("parts[{position}]")))?;
@@ -134,27 +140,54 @@ async fn encode_text(
     deadline: Option<Instant>,
 ) -> Result<(Vec<f32>, bool)> {
     TEXT_BYTES.check("text", text.len())?;
-    if matches!(field.source, FieldSource::Vector { .. }) {
-        return Err(cannot_answer(field, "a text", "a field filled by an encoder"));
-    }
-    let handle = encoders.get(&generation.encoder).await?;
+    let handle = query_encoder(encoders, field, generation, "a text").await?;
     if !handle.info().encodes_text {
         return Err(cannot_answer(field, "a text", "a field whose encoder takes texts"));
     }
-    if handle.info().space != generation.space {
-        return Err(Error::FailedPrecondition {
-            reason: "SPACE_MISMATCH",
-            message: format!(
-                "encoder {} writes to space {}, field {:?} holds vectors of space {}; scores between them mean nothing",
-                generation.encoder,
-                handle.info().space,
-                field.name,
-                generation.space
-            ),
-        });
-    }
     let (embedding, is_cached) = handle.encode_query(text, deadline).await?;
     Ok((embedding.vector.values.clone(), is_cached))
+}
+
+async fn encode_image(
+    encoders: &EncoderRegistry,
+    field: &Field,
+    generation: &Generation,
+    file: Bytes,
+    deadline: Option<Instant>,
+) -> Result<Vec<f32>> {
+    let handle = query_encoder(encoders, field, generation, "an image").await?;
+    if !handle.info().encodes_image {
+        return Err(cannot_answer(field, "an image", "a field filled by an image encoder"));
+    }
+    let vector = handle.encode_images(vec![file], Role::Query, deadline).await?.pop();
+    let vector = vector.ok_or_else(|| Error::Internal("a query without a vector".to_owned()))??;
+    Ok(vector.values.clone())
+}
+
+/// The encoder that queries of this generation go through.
+async fn query_encoder(
+    encoders: &EncoderRegistry,
+    field: &Field,
+    generation: &Generation,
+    given: &str,
+) -> Result<EncoderHandle> {
+    if matches!(field.source, FieldSource::Vector { .. }) {
+        return Err(cannot_answer(field, given, "a field filled by an encoder"));
+    }
+    let handle = encoders.get(&generation.encoder).await?;
+    if handle.info().space == generation.space {
+        return Ok(handle);
+    }
+    Err(Error::FailedPrecondition {
+        reason: "SPACE_MISMATCH",
+        message: format!(
+            "encoder {} writes to space {}, field {:?} holds vectors of space {}; scores between them mean nothing",
+            generation.encoder,
+            handle.info().space,
+            field.name,
+            generation.space
+        ),
+    })
 }
 
 /// The direction between an item's parts in the field.

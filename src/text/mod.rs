@@ -1,5 +1,7 @@
 //! From text to token ids.
 
+pub mod cleaning;
 pub mod tokenizer;
 
-pub use tokenizer::{TextTokenizer, Tokens};
+pub use cleaning::Cleaning;
+pub use tokenizer::{TextTokenizer, TokenizerOptions, Tokens, token_id};

@@ -4,9 +4,9 @@
 
 use std::path::Path;
 
-use tokenizers::normalizers::{Lowercase, NormalizerWrapper, Sequence};
 use tokenizers::{PostProcessor, PreTokenizerWrapper, Tokenizer};
 
+use super::cleaning::Cleaning;
 use crate::{Error, Result};
 
 /// Bytes of text for each token of the limit that are looked at first when a text is long.
@@ -31,34 +31,37 @@ pub struct TextTokenizer {
     splits_at_whitespace: bool,
     /// One more than the largest id.
     vocabulary_size: usize,
+    cleaning: Cleaning,
+}
+
+/// How a family uses its tokenizer's file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokenizerOptions {
+    /// Texts are cut here, specials included.
+    pub max_tokens: usize,
+    pub cleaning: Cleaning,
+    /// True if a special token that a text spells out is only words. A caller could otherwise end a CLIP text where he likes.
+    pub specials_are_words: bool,
 }
 
 impl TextTokenizer {
-    /// Reads a `tokenizer.json`; texts are cut at `max_tokens`, specials included.
+    /// Reads a `tokenizer.json`.
     ///
     /// # Errors
     /// `FailedPrecondition` if the file is missing or damaged, or the limit leaves no room for text.
-    pub fn open(path: &Path, max_tokens: usize, lower_case: bool) -> Result<Self> {
-        let invalid = |message: String| Error::FailedPrecondition {
-            reason: "MODEL_INVALID",
-            message: format!("{}: {message}", path.display()),
-        };
-        let bytes = std::fs::read(path).map_err(|error| invalid(format!("cannot be read: {error}")))?;
-        let mut tokenizer =
-            Tokenizer::from_bytes(bytes).map_err(|error| invalid(format!("not a tokenizer: {error}")))?;
+    pub fn open(path: &Path, options: TokenizerOptions) -> Result<Self> {
+        let TokenizerOptions { max_tokens, cleaning, specials_are_words } = options;
+        let mut tokenizer = read(path)?;
         tokenizer.with_padding(None);
-        tokenizer.with_truncation(None).map_err(|error| invalid(error.to_string()))?;
-        if lower_case {
-            let mut steps = vec![NormalizerWrapper::Lowercase(Lowercase)];
-            steps.extend(tokenizer.get_normalizer().cloned());
-            tokenizer.with_normalizer(Some(Sequence::new(steps)));
-        }
-        let (before, after) = specials(&tokenizer).map_err(invalid)?;
+        tokenizer.with_truncation(None).map_err(|error| invalid(path, error))?;
+        tokenizer.set_encode_special_tokens(specials_are_words);
+        let (before, after) = specials(&tokenizer).map_err(|error| invalid(path, error))?;
         let n_specials = before.len() + after.len();
         if max_tokens <= n_specials {
-            return Err(invalid(format!(
-                "a limit of {max_tokens} tokens has no room beside {n_specials} special ones"
-            )));
+            return Err(invalid(
+                path,
+                format!("a limit of {max_tokens} tokens has no room beside {n_specials} special ones"),
+            ));
         }
         let splits_at_whitespace =
             matches!(tokenizer.get_pre_tokenizer(), Some(PreTokenizerWrapper::BertPreTokenizer(_)));
@@ -70,6 +73,7 @@ impl TextTokenizer {
             max_tokens,
             splits_at_whitespace,
             vocabulary_size: largest_id as usize + 1,
+            cleaning,
         })
     }
 
@@ -79,7 +83,7 @@ impl TextTokenizer {
     /// `Internal` if the tokenizer has no token for something.
     pub fn encode(&self, text: &str) -> Result<Tokens> {
         let room = self.max_tokens - self.before.len() - self.after.len();
-        let content = self.content(text, room)?;
+        let content = self.content(&self.cleaning.clean(text), room)?;
         let is_truncated = content.len() > room;
         let kept = &content[..content.len().min(room)];
         Ok(Tokens { ids: [&self.before, kept, &self.after].concat(), is_truncated })
@@ -90,7 +94,7 @@ impl TextTokenizer {
     /// # Errors
     /// As [`TextTokenizer::encode`].
     pub fn prefix_length(&self, prefix: &str) -> Result<usize> {
-        Ok(self.before.len() + self.ids(prefix)?.len())
+        Ok(self.before.len() + self.ids(&self.cleaning.clean(prefix))?.len())
     }
 
     /// Special tokens after every text.
@@ -129,6 +133,23 @@ impl TextTokenizer {
             .map_err(|error| Error::Internal(format!("the tokenizer failed: {error}")))?;
         Ok(encoding.get_ids().to_vec())
     }
+}
+
+/// The id of a token that a `tokenizer.json` knows by this word.
+///
+/// # Errors
+/// `FailedPrecondition` if the file is missing or damaged.
+pub fn token_id(path: &Path, token: &str) -> Result<Option<u32>> {
+    Ok(read(path)?.token_to_id(token))
+}
+
+fn read(path: &Path) -> Result<Tokenizer> {
+    let bytes = std::fs::read(path).map_err(|error| invalid(path, format!("cannot be read: {error}")))?;
+    Tokenizer::from_bytes(bytes).map_err(|error| invalid(path, format!("not a tokenizer: {error}")))
+}
+
+fn invalid(path: &Path, message: impl std::fmt::Display) -> Error {
+    Error::FailedPrecondition { reason: "MODEL_INVALID", message: format!("{}: {message}", path.display()) }
 }
 
 /// The special tokens before and after every text, found by framing a letter.

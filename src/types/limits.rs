@@ -58,6 +58,8 @@ limits! {
     IMAGE_SIDE = 32_768;
     /// Width times height of a picture.
     IMAGE_PIXELS = 100_000_000;
+    /// Bytes that decoding one picture may take; progressive JPEGs and animations take more per pixel.
+    IMAGE_DECODED_BYTES = 384 << 20;
     /// Numbers in a vector.
     DIMENSION = 16_384;
     /// Fields of a collection.

@@ -5,13 +5,16 @@ mod damaged;
 mod exit;
 mod golden;
 mod offline;
+pub(crate) mod pictures;
 mod queue;
 pub(crate) mod tiny;
+pub(crate) mod tower_models;
+mod towers;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use pictor::encode::handle::TokenizerPools;
+use pictor::encode::handle::PreparationPools;
 use pictor::encode::{EncodeSettings, EncoderHandle, EncoderRegistry, Role};
 use pictor::model::{DeviceChoice, Precision, PrecisionChoice};
 use pictor::types::vector::UnitVector;
@@ -48,8 +51,8 @@ fn encode(handle: &EncoderHandle, texts: &[impl AsRef<str>], role: Role) -> Vec<
     embeddings.into_iter().map(|embedding| embedding.vector).collect()
 }
 
-fn pools() -> Arc<TokenizerPools> {
-    Arc::new(TokenizerPools::start(2).expect("threads"))
+fn pools() -> Arc<PreparationPools> {
+    Arc::new(PreparationPools::start(2).expect("threads"))
 }
 
 fn cosine(a: &[f32], b: &[f32]) -> f64 {

@@ -12,6 +12,7 @@ use super::progress::{Progress, megabytes};
 use super::publish::{PullLock, partial_folder, publish, set_current};
 use super::reference::Reference;
 use super::select::{RemoteFile, Selection, select};
+use crate::image::ImageRule;
 use crate::model::card::Card;
 use crate::model::{Description, ModelFolder, files, folder};
 use crate::{Error, Result};
@@ -251,7 +252,7 @@ impl<'a> Place<'a> {
         rest.extend(licence.map(|licence| ("licence".to_owned(), Value::from(licence))));
         let model =
             ModelFolder { name: self.name.to_owned(), revision: self.revision.clone(), path: partial.to_owned() };
-        let (fingerprint, warning) = match Description::read(&model) {
+        let (fingerprint, warning) = match Description::read(&model, ImageRule::default()) {
             Ok(description) => (Some(description.fingerprint), None),
             Err(error) => {
                 let error = error.to_string().replace(&partial.display().to_string(), &self.path.display().to_string());

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use pictor::Error;
 use pictor::encode::Role;
-use pictor::encode::offline::{EmbedRequest, embed_texts};
+use pictor::encode::offline::{EmbedRequest, embed};
 use pictor::encode::registry::load;
 use pictor::model::Precision;
 
@@ -25,7 +25,7 @@ fn a_file_of_texts_becomes_a_file_of_vectors() {
     let (tiny, work) = (Tiny::new(), tempfile::tempdir().expect("temporary folder"));
     let (list, out) = (work.path().join("texts"), work.path().join("out.safetensors"));
     std::fs::write(&list, "red shoes\r\n\na b c d e f g h i j k l m n o p q\nfind").expect("write");
-    let report = embed_texts(&EmbedRequest { texts_from: Some(list), ..request(&tiny, &out) }).expect("embed");
+    let report = embed(&EmbedRequest { texts_from: Some(list), ..request(&tiny, &out) }).expect("embed");
     assert_eq!((report.texts, report.truncated, report.dimension), (4, 1, 32));
     let handle = load(&tiny.folder, &settings(Precision::F32), pools()).expect("load");
     let texts = ["red shoes", "", "a b c d e f g h i j k l m n o p q", "find"];
@@ -39,12 +39,12 @@ fn a_file_of_texts_becomes_a_file_of_vectors() {
 
     let list = work.path().join("texts.jsonl");
     std::fs::write(&list, "\"red shoes\"\n{\"text\": \"\"}\n").expect("write");
-    embed_texts(&EmbedRequest { texts_jsonl: Some(list), ..request(&tiny, &out) }).expect("embed");
+    embed(&EmbedRequest { texts_jsonl: Some(list), ..request(&tiny, &out) }).expect("embed");
     assert_eq!(rows(&out, "texts"), written[..2]);
 
     let list = work.path().join("none");
     std::fs::write(&list, "").expect("write");
-    let report = embed_texts(&EmbedRequest { texts_from: Some(list), ..request(&tiny, &out) }).expect("embed");
+    let report = embed(&EmbedRequest { texts_from: Some(list), ..request(&tiny, &out) }).expect("embed");
     assert_eq!((report.texts, rows(&out, "texts").len()), (0, 0));
 }
 
@@ -54,15 +54,16 @@ fn a_bad_input_leaves_nothing_behind() {
     let (list, out) = (work.path().join("list"), work.path().join("out.safetensors"));
     std::fs::write(&list, b"fine\n\xff\xfe\n").expect("write");
     let base = request(&tiny, &out);
-    let error = embed_texts(&EmbedRequest { texts_from: Some(list.clone()), ..base.clone() }).expect_err("not UTF-8");
+    let error = embed(&EmbedRequest { texts_from: Some(list.clone()), ..base.clone() }).expect_err("not UTF-8");
     assert!(error.to_string().contains("list:2"), "{error}");
-    let error = embed_texts(&EmbedRequest { texts_jsonl: Some(list.clone()), ..base.clone() }).expect_err("no JSON");
+    let error = embed(&EmbedRequest { texts_jsonl: Some(list.clone()), ..base.clone() }).expect_err("no JSON");
     assert!(error.to_string().contains("list:1"), "{error}");
-    let error = embed_texts(&EmbedRequest { images_from: Some(list), ..base.clone() }).expect_err("no images");
+    std::fs::write(&list, b"a.png\n").expect("write");
+    let error = embed(&EmbedRequest { images_from: Some(list), ..base.clone() }).expect_err("no images");
     assert!(matches!(error, Error::Unsupported(_)), "{error}");
-    assert!(matches!(embed_texts(&base), Err(Error::InvalidArgument { .. })));
+    assert!(matches!(embed(&base), Err(Error::InvalidArgument { .. })));
     let absent = Some(work.path().join("absent"));
-    assert!(matches!(embed_texts(&EmbedRequest { texts_from: absent, ..base }), Err(Error::InvalidArgument { .. })));
+    assert!(matches!(embed(&EmbedRequest { texts_from: absent, ..base }), Err(Error::InvalidArgument { .. })));
     let left: Vec<_> =
         std::fs::read_dir(work.path()).expect("read").map(|entry| entry.expect("entry").file_name()).collect();
     assert_eq!(left, ["list"]);

@@ -99,7 +99,7 @@ fn value(number: usize, element: usize, name: &str) -> f32 {
     scaled as f32
 }
 
-fn serialize(tensors: &[NamedTensor]) -> Vec<u8> {
+pub(crate) fn serialize(tensors: &[NamedTensor]) -> Vec<u8> {
     let bytes: Vec<Vec<u8>> =
         tensors.iter().map(|(_, _, values)| values.iter().flat_map(|value| value.to_le_bytes()).collect()).collect();
     let views = tensors.iter().zip(&bytes).map(|((name, shape, _), bytes)| {

@@ -34,8 +34,20 @@ impl TestServer {
         Self::start_in(tempfile::tempdir().expect("a folder"), keys, encode_queue).await
     }
 
+    /// With a models folder of the test's own.
+    pub(crate) async fn start_on(models_dir: &Path) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let settings = EngineSettings { models_dir: models_dir.to_owned(), ..settings(folder.path(), 8192) };
+        Self::start_engine(folder, settings, ApiKeys::default()).await
+    }
+
     async fn start_in(folder: TempDir, keys: ApiKeys, encode_queue: usize) -> Self {
-        let engine = Engine::open(settings(folder.path(), encode_queue)).expect("an engine");
+        let settings = settings(folder.path(), encode_queue);
+        Self::start_engine(folder, settings, keys).await
+    }
+
+    async fn start_engine(folder: TempDir, settings: EngineSettings, keys: ApiKeys) -> Self {
+        let engine = Engine::open(settings).expect("an engine");
         engine.preload().await;
         let bind = || async { TcpListener::bind("127.0.0.1:0").await.expect("a port") };
         let (grpc_listener, http_listener) = (bind().await, bind().await);

@@ -1,0 +1,3 @@
+//! The image pipeline against Pillow.
+
+mod resize;
