@@ -15,6 +15,7 @@ pub use report::{EncoderListing, EncoderState, EngineInfo, EngineStats, Feature}
 use crate::collection::backend::CollectionBackend;
 use crate::collection::{Catalog, CatalogSettings};
 use crate::encode::{EncodeSettings, EncoderRegistry};
+use crate::image::DecodeBudget;
 use crate::metrics::Metrics;
 use crate::model::device::device_name;
 use crate::model::{DeviceChoice, PrecisionChoice};
@@ -69,6 +70,7 @@ impl Engine {
                 threads: resources.encode_threads,
                 queue_capacity: settings.encode_queue,
                 cache_bytes: resources.query_cache_bytes,
+                decode_budget: Arc::new(DecodeBudget::new(resources.decode_bytes)),
                 ..EncodeSettings::default()
             },
         )?;

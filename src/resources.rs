@@ -1,5 +1,6 @@
 //! Divides the machine's cores and memory among encoding, search, background work and the store.
 
+use crate::types::limits::IMAGE_DECODED_BYTES;
 use crate::types::{Error, Result};
 
 /// The shares; every pool and cache is made from one of these.
@@ -15,6 +16,8 @@ pub struct Resources {
     pub store_bytes: u64,
     /// Embeddings of recent queries.
     pub query_cache_bytes: u64,
+    /// Pictures while they are decoded; one that needs more is decoded alone.
+    pub decode_bytes: u64,
 }
 
 /// Less than this does not hold a model and a store.
@@ -42,6 +45,7 @@ impl Resources {
             memory_bytes,
             store_bytes: memory_bytes / 4,
             query_cache_bytes: (memory_bytes / 64).min(256 << 20),
+            decode_bytes: (memory_bytes / 8).min(IMAGE_DECODED_BYTES.cap),
         })
     }
 }

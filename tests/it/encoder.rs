@@ -2,8 +2,10 @@
 
 mod cranfield;
 mod damaged;
+mod damaged_towers;
 mod exit;
 mod golden;
+mod observed;
 mod offline;
 pub(crate) mod pictures;
 mod queue;
