@@ -23,11 +23,22 @@ scan() {
   rm -r "$folder"
 }
 
+resize() {
+  local venv=.deps/bench-pillow-venv
+  if [ ! -x "$venv/bin/pillow-ready" ]; then
+    python3 -m venv --clear "$venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check Pillow==13.0.0 numpy==2.4.6
+    install -m 755 /dev/null "$venv/bin/pillow-ready"
+  fi
+  bench resize
+  "$venv/bin/python" benches/resize.py
+}
+
 # Prints its own table; the raw numbers are in the file that it names.
 encoder() { benches/encoder.sh --out "benches/results/encoder-$(date +%F)-$commit.json"; }
 
 mkdir -p benches/results
-[ "$#" -gt 0 ] || set -- load scan encoder
+[ "$#" -gt 0 ] || set -- load scan resize encoder
 for name in "$@"; do
   echo "== $name"
   if [ "$name" = encoder ]; then
