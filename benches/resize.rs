@@ -8,7 +8,8 @@ use std::time::Instant;
 use pictor::image::{Filter, Raster, Window, resize};
 
 /// Width and height of the input, then of the output.
-const SHAPES: [[u32; 4]; 4] = [[640, 480, 298, 224], [2000, 1500, 298, 224], [4000, 3000, 512, 384], [128, 96, 298, 224]];
+const SHAPES: [[u32; 4]; 4] =
+    [[640, 480, 298, 224], [2000, 1500, 298, 224], [4000, 3000, 512, 384], [128, 96, 298, 224]];
 const SECONDS: f64 = 1.0;
 
 /// Noise over a gradient, as in `resize.py`.
@@ -26,7 +27,9 @@ fn main() {
         let side = new_width.min(new_height);
         let all = Window { left: 0, top: 0, width: new_width, height: new_height };
         let crop = Window { left: (new_width - side) / 2, top: (new_height - side) / 2, width: side, height: side };
-        for (filter_name, filter) in [("bicubic", Filter::Bicubic), ("bilinear", Filter::Bilinear), ("lanczos", Filter::Lanczos)] {
+        for (filter_name, filter) in
+            [("bicubic", Filter::Bicubic), ("bilinear", Filter::Bilinear), ("lanczos", Filter::Lanczos)]
+        {
             for (kind, window) in [("all", all), ("crop", crop)] {
                 for repeat in 1..=3 {
                     let mut n_done = 0;

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Recomputes the golden values in tests/golden with sentence-transformers. Needs what scripts/setup.sh fetched and Python 3.11.
+# Recomputes the golden values in tests/golden with sentence-transformers, transformers and Pillow. Needs what scripts/setup.sh fetched and Python 3.11.
 # The values are committed; run this to check them or after raising tests/golden/requirements.txt.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -53,5 +53,13 @@ run() {
 model=$models/all-minilm-l6-v2/$(cat "$models/all-minilm-l6-v2/current")
 run tests/golden/tiny.py
 run tests/golden/minilm.py "$model"
+run tests/golden/resize.py
+run tests/golden/formats.py
 if [ -d "$data/cranfield" ]; then run tests/golden/cranfield.py "$model" "$data"; else echo "golden: no $data/cranfield, cranfield.json is left as it is"; fi
+if [ -d "$data/images" ]; then
+  run tests/golden/images.py "$data"
+  run tests/golden/prepare.py "$data"
+else
+  echo "golden: no $data/images, images.json and prepare.json are left as they are"
+fi
 git diff --stat -- tests/golden

@@ -97,6 +97,9 @@ mod tests {
     fn colours_are_as_pillow_makes_them() {
         assert_eq!(from_cmyk([0, 0, 0, 0]), [255; 3]);
         assert_eq!(from_cmyk([10, 128, 255, 100]), [149, 77, 0]);
-        assert_eq!([over_white(0, 0), over_white(0, 255), over_white(100, 128), over_white(200, 1)], [255, 0, 177, 255]);
+        assert_eq!(
+            [over_white(0, 0), over_white(0, 255), over_white(100, 128), over_white(200, 1)],
+            [255, 0, 177, 255]
+        );
     }
 }

@@ -56,7 +56,8 @@ pub enum CropRounding {
 }
 
 /// The mean and deviation of OpenAI's CLIP.
-const OPENAI: ([f32; 3], [f32; 3]) = ([0.481_454_66, 0.457_827_5, 0.408_210_73], [0.268_629_54, 0.261_302_6, 0.275_777_1]);
+const OPENAI: ([f32; 3], [f32; 3]) =
+    ([0.481_454_66, 0.457_827_5, 0.408_210_73], [0.268_629_54, 0.261_302_6, 0.275_777_1]);
 const HALF: ([f32; 3], [f32; 3]) = ([0.5; 3], [0.5; 3]);
 
 const fn shortest_and_crop(side: u32) -> ImageConfig {

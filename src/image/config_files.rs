@@ -86,7 +86,9 @@ fn read_open_clip(
     let crop = Some(CropRule { height, width, rounding });
     let (resize, crop) = match mode {
         "squash" => (ResizeRule::Exact { height, width }, None),
-        _ if height != width => return Err(unsupported("resize_mode", format!("{mode:?} and a size that is not square"))),
+        _ if height != width => {
+            return Err(unsupported("resize_mode", format!("{mode:?} and a size that is not square")));
+        }
         "shortest" => (ResizeRule::Shortest(height), crop),
         "longest" => (ResizeRule::Longest(height), crop),
         _ => return Err(invalid("resize_mode", format!("expected shortest, longest or squash, found {mode:?}"))),
@@ -116,7 +118,8 @@ fn read_open_clip(
 
 /// Steps of other processors that would change the pixels.
 fn refuse_other_steps(entries: &Entries) -> Result<()> {
-    for name in ["do_pad", "do_thumbnail", "do_align_long_axis", "do_flip_channel_order", "rescale_offset", "do_reduce_labels"]
+    for name in
+        ["do_pad", "do_thumbnail", "do_align_long_axis", "do_flip_channel_order", "rescale_offset", "do_reduce_labels"]
     {
         if flag(entries, name)?.unwrap_or(false) {
             return Err(unsupported(name, "true"));
@@ -135,9 +138,10 @@ fn rescale(config: &mut ImageConfig, entries: &Entries) -> Result<()> {
     let factor = match present(entries, "rescale_factor") {
         _ if !flag(entries, "do_rescale")?.unwrap_or(true) => 1.0,
         None => return Ok(()),
-        Some(value) => value.as_f64().filter(|factor| (1e-6..=1e3).contains(factor)).ok_or_else(|| {
-            invalid("rescale_factor", format!("expected a positive number, found {value}"))
-        })?,
+        Some(value) => value
+            .as_f64()
+            .filter(|factor| (1e-6..=1e3).contains(factor))
+            .ok_or_else(|| invalid("rescale_factor", format!("expected a positive number, found {value}")))?,
     };
     let white = factor * 255.0;
     if (white - 1.0).abs() > 1e-6 {
@@ -156,7 +160,8 @@ fn resize_rule(size: &Value, to_square: bool) -> Result<ResizeRule> {
             false => ResizeRule::Exact { height, width },
         });
     };
-    let names: Vec<&str> = entries.iter().filter(|(_, value)| !value.is_null()).map(|(name, _)| name.as_str()).collect();
+    let names: Vec<&str> =
+        entries.iter().filter(|(_, value)| !value.is_null()).map(|(name, _)| name.as_str()).collect();
     match names[..] {
         ["shortest_edge"] => Ok(ResizeRule::Shortest(side("size.shortest_edge", &entries["shortest_edge"])?)),
         ["longest_edge"] => Ok(ResizeRule::Longest(side("size.longest_edge", &entries["longest_edge"])?)),
@@ -164,7 +169,9 @@ fn resize_rule(size: &Value, to_square: bool) -> Result<ResizeRule> {
             let (height, width) = sides("size", size)?;
             Ok(ResizeRule::Exact { height, width })
         }
-        _ => Err(unsupported("size", format!("of {names:?}; expected shortest_edge, longest_edge, or height and width"))),
+        _ => {
+            Err(unsupported("size", format!("of {names:?}; expected shortest_edge, longest_edge, or height and width")))
+        }
     }
 }
 
@@ -259,7 +266,11 @@ mod tests {
     #[test]
     fn every_spelling_of_hugging_face_is_read() {
         let check = |json: Value, expected: ImageConfig| {
-            assert_eq!(ImageConfig::from_hugging_face(&json, &ImageConfig::CLIP).expect("readable"), expected, "{json}");
+            assert_eq!(
+                ImageConfig::from_hugging_face(&json, &ImageConfig::CLIP).expect("readable"),
+                expected,
+                "{json}"
+            );
         };
         let square = |side| ResizeRule::Exact { height: side, width: side };
         check(json!({}), ImageConfig::CLIP);
@@ -283,7 +294,10 @@ mod tests {
             json!({"do_rescale": false, "image_mean": [127.5, 127.5, 127.5], "image_std": [51.0, 51.0, 51.0]}),
             ImageConfig { mean: [0.5; 3], std: [0.2; 3], ..ImageConfig::CLIP },
         );
-        check(json!({"image_processor": {"size": 240}, "processor_class": "CLIPProcessor"}), clip(ResizeRule::Shortest(240), Some(224)));
+        check(
+            json!({"image_processor": {"size": 240}, "processor_class": "CLIPProcessor"}),
+            clip(ResizeRule::Shortest(240), Some(224)),
+        );
         let jina = json!({"image_processor_type": "JinaCLIPImageProcessor", "size": 512, "mean": [0.1, 0.2, 0.3],
             "std": [0.4, 0.5, 0.6], "interpolation": "bicubic", "resize_mode": "shortest", "fill_color": 0});
         let crop = Some(CropRule { height: 512, width: 512, rounding: CropRounding::HalfEven });

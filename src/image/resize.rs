@@ -83,7 +83,15 @@ pub fn resize<const CHANNELS: usize>(
         (None, Some(down)) => {
             let length = columns * CHANNELS;
             let from = left * CHANNELS;
-            arch.dispatch(Down { source: view, from, down, rows: 0..rows, length, output: &mut output, stride: length });
+            arch.dispatch(Down {
+                source: view,
+                from,
+                down,
+                rows: 0..rows,
+                length,
+                output: &mut output,
+                stride: length,
+            });
         }
         (Some(across), Some(down)) if is_down_first((in_width, in_height), (width as usize, height as usize)) => {
             let needed = across.input_of(0..columns);

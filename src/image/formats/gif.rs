@@ -77,7 +77,9 @@ fn next_frame(decoder: &mut Decoder<&[u8]>) -> Result<Frame> {
 fn open(data: &[u8]) -> Result<Decoder<&[u8]>> {
     let mut options = DecodeOptions::new();
     options.set_color_output(ColorOutput::Indexed);
-    options.set_memory_limit(MemoryLimit::Bytes(std::num::NonZeroU64::new(IMAGE_DECODED_BYTES.cap).unwrap_or(std::num::NonZeroU64::MIN)));
+    options.set_memory_limit(MemoryLimit::Bytes(
+        std::num::NonZeroU64::new(IMAGE_DECODED_BYTES.cap).unwrap_or(std::num::NonZeroU64::MIN),
+    ));
     options.read_info(data).map_err(fault)
 }
 

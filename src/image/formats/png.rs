@@ -122,15 +122,8 @@ struct Rows {
 
 impl Rows {
     const PLAIN: [[usize; 4]; 1] = [[0, 0, 1, 1]];
-    const ADAM7: [[usize; 4]; 7] = [
-        [0, 0, 8, 8],
-        [4, 0, 8, 8],
-        [0, 4, 4, 8],
-        [2, 0, 4, 4],
-        [0, 2, 2, 4],
-        [1, 0, 2, 2],
-        [0, 1, 1, 2],
-    ];
+    const ADAM7: [[usize; 4]; 7] =
+        [[0, 0, 8, 8], [4, 0, 8, 8], [0, 4, 4, 8], [2, 0, 4, 4], [0, 2, 2, 4], [1, 0, 2, 2], [0, 1, 1, 2]];
 
     fn new(width: usize, height: usize, is_interlaced: bool) -> Self {
         let passes: &[_] = if is_interlaced { &Self::ADAM7 } else { &Self::PLAIN };

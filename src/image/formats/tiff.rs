@@ -60,6 +60,7 @@ pub(super) fn layout(data: &[u8]) -> Result<Layout> {
     let mut decoder = open(&data)?;
     let (width, height) = decoder.dimensions().map_err(fault)?;
     let mut layout = Layout::new(width, height, 3);
+    layout.memory += if has_palette { data.len() as u64 } else { 0 };
     if width > 0 && height > 0 {
         let samples = samples(&mut decoder, has_palette)?;
         let (chunk_width, chunk_height) = decoder.chunk_dimensions();
@@ -131,9 +132,7 @@ fn read_chunk(
             DecodingResult::U16(values) if samples.kind == Kind::Grey => {
                 places.zip(values).map(|(place, value)| *place = wide_grey(value, rule)).count()
             }
-            DecodingResult::U16(values) => {
-                places.zip(values).map(|(place, value)| *place = high_byte(value)).count()
-            }
+            DecodingResult::U16(values) => places.zip(values).map(|(place, value)| *place = high_byte(value)).count(),
             _ => return Err(refused("the TIFF file's samples are not unsigned numbers of 1 to 16 bits")),
         };
         if n_read < n_expected {
@@ -157,9 +156,8 @@ fn read_palette(decoder: &mut Reader<'_>) -> Result<Vec<[u8; 3]>> {
 fn unpack(row: &[u8], bits: u8, white: u8) -> impl Iterator<Item = u8> + '_ {
     let most = u8::MAX >> (8 - bits);
     let per_byte = 8 / bits;
-    row.iter().flat_map(move |byte| {
-        (0..per_byte).map(move |at| (byte >> (8 - bits * (at + 1)) & most) * (white / most))
-    })
+    row.iter()
+        .flat_map(move |byte| (0..per_byte).map(move |at| (byte >> (8 - bits * (at + 1)) & most) * (white / most)))
 }
 
 fn convert(line: &[u8], kind: Kind, rule: ImageRule, palette: &[[u8; 3]], output: &mut [u8]) {

@@ -64,13 +64,16 @@ fn resize_equals_pillow() {
 
 #[test]
 fn a_window_is_cut_from_the_whole() {
-    for (from, to) in [((300, 200), (150, 100)), ((40, 30), (200, 150)), ((64, 64), (64, 100)), ((5000, 2), (560_000, 224))]
+    for (from, to) in
+        [((300, 200), (150, 100)), ((40, 30), (200, 150)), ((64, 64), (64, 100)), ((5000, 2), (560_000, 224))]
     {
         let data = picture(from.0, from.1, 3);
         for (_, filter) in Filter::ALL {
             let width = to.0.min(2000);
             let all = resize_of(3, &data, from, to, filter, Window { width, ..whole(to) });
-            for (left, top, columns, rows) in [(0, 0, 1, 1), (width - 1, to.1 - 1, 1, 1), (13, 17, 40, 41), (7, 3, 0, 5)] {
+            for (left, top, columns, rows) in
+                [(0, 0, 1, 1), (width - 1, to.1 - 1, 1, 1), (13, 17, 40, 41), (7, 3, 0, 5)]
+            {
                 let window = Window { left, top, width: columns, height: rows };
                 let cut: Vec<u8> = (top..top + rows)
                     .flat_map(|y| &all[((y * width + left) * 3) as usize..][..(columns * 3) as usize])
