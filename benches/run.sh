@@ -23,6 +23,17 @@ scan() {
   rm -r "$folder"
 }
 
+resize() {
+  local venv=.deps/bench-pillow-venv
+  if [ ! -x "$venv/bin/pillow-ready" ]; then
+    python3 -m venv --clear "$venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check Pillow==13.0.0 numpy==2.4.6
+    install -m 755 /dev/null "$venv/bin/pillow-ready"
+  fi
+  bench resize
+  "$venv/bin/python" benches/resize.py
+}
+
 # Prints its own table; the raw numbers are in the file that it names.
 encoder() { benches/encoder.sh --out "benches/results/encoder-$(date +%F)-$commit.json"; }
 
@@ -36,7 +47,7 @@ image_load() { bench image_load; }
 towers() { bench towers -- "${PICTOR_BENCH_DEVICE:-auto}" "${PICTOR_BENCH_DTYPE:-auto}"; }
 
 mkdir -p benches/results
-[ "$#" -gt 0 ] || set -- load scan encoder dual_encoder image_load towers
+[ "$#" -gt 0 ] || set -- load scan resize encoder dual_encoder image_load towers
 for name in "$@"; do
   echo "== $name"
   if [ "$name" = encoder ] || [ "$name" = dual_encoder ]; then

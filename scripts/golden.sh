@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Recomputes the golden values in tests/golden with sentence-transformers. Needs what scripts/setup.sh fetched and Python 3.11.
+# Recomputes the golden values in tests/golden with sentence-transformers, transformers and Pillow. Needs what scripts/setup.sh fetched and Python 3.11.
 # The values are committed; run this to check them or after raising tests/golden/requirements.txt.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -14,9 +14,10 @@ key=$(sha256sum tests/golden/requirements.txt | cut -c1-16)
 if [ "$(cat "$venv/.key" 2>/dev/null)" != "$key" ]; then
   echo "golden: making $venv"
   "$python" -m venv --clear "$venv"
-  # sentence-transformers would pull torch with 4 GB of CUDA libraries; setup has the torch that we link with.
-  "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps "$(grep '^sentence-transformers' tests/golden/requirements.txt)"
-  grep -v '^sentence-transformers' tests/golden/requirements.txt | "$venv/bin/pip" install --quiet --disable-pip-version-check -r /dev/stdin
+  # These would pull torch with 4 GB of CUDA libraries; setup has the torch that we link with.
+  apart='^(sentence-transformers|torchvision|open_clip_torch|timm)=='
+  grep -E "$apart" tests/golden/requirements.txt | "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps -r /dev/stdin
+  grep -vE "$apart" tests/golden/requirements.txt | "$venv/bin/pip" install --quiet --disable-pip-version-check -r /dev/stdin
   printf '%s' "$key" >"$venv/.key"
 fi
 
@@ -53,5 +54,14 @@ run() {
 model=$models/all-minilm-l6-v2/$(cat "$models/all-minilm-l6-v2/current")
 run tests/golden/tiny.py
 run tests/golden/minilm.py "$model"
+run tests/golden/resize.py
+run tests/golden/formats.py
+run tests/golden/towers.py
 if [ -d "$data/cranfield" ]; then run tests/golden/cranfield.py "$model" "$data"; else echo "golden: no $data/cranfield, cranfield.json is left as it is"; fi
+if [ -d "$data/images" ]; then
+  run tests/golden/images.py "$data"
+  run tests/golden/prepare.py "$data"
+else
+  echo "golden: no $data/images, images.json and prepare.json are left as they are"
+fi
 git diff --stat -- tests/golden

@@ -69,3 +69,15 @@ pub(super) fn guard<T>(format: Format, work: impl FnOnce() -> Result<T>) -> Resu
         Err(Error::invalid("media.data", message))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_refuses_the_file() {
+        let found: Result<()> = guard(Format::Png, || panic!("a decoder's mistake"));
+        assert!(matches!(found, Err(Error::InvalidArgument { field, .. }) if field == "media.data"));
+        assert_eq!(guard(Format::Png, || Ok(1)), Ok(1));
+    }
+}

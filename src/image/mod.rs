@@ -6,6 +6,7 @@ mod colour;
 mod config;
 mod config_files;
 mod decode;
+mod directory;
 mod formats;
 mod header;
 mod orientation;

@@ -1,5 +1,7 @@
 //! Which way up a picture was taken: the EXIF tag, and turning the pixels accordingly.
 
+use super::directory::find_entry;
+
 /// EXIF's orientation, 1 to 8; 1 is upright.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Orientation(u8);
@@ -9,7 +11,7 @@ impl Orientation {
     const TAG: u16 = 0x0112;
 
     /// Values that EXIF does not have mean upright.
-    pub(super) fn from_value(value: u64) -> Self {
+    pub(super) fn from_value(value: u32) -> Self {
         match value {
             1..=8 => Self(value as u8),
             _ => Self::UPRIGHT,
@@ -19,7 +21,7 @@ impl Orientation {
     /// Reads the tag from EXIF data, with or without the `Exif` mark before it. Damaged data means upright.
     pub(super) fn from_exif(data: &[u8]) -> Self {
         let data = data.strip_prefix(b"Exif\0\0").unwrap_or(data);
-        find_tag(data).map_or(Self::UPRIGHT, Self::from_value)
+        find_entry(data, Self::TAG).map_or(Self::UPRIGHT, |entry| Self::from_value(entry.value))
     }
 
     /// True if width and height change places.
@@ -41,32 +43,6 @@ impl Orientation {
             _ => {}
         }
         (data, width, height)
-    }
-}
-
-/// The orientation's value in a TIFF structure's first directory.
-fn find_tag(data: &[u8]) -> Option<u64> {
-    let is_little = match data.get(..4)? {
-        b"II*\0" => true,
-        b"MM\0*" => false,
-        _ => return None,
-    };
-    let short = |at: usize| {
-        let bytes: [u8; 2] = data.get(at..at.checked_add(2)?)?.try_into().ok()?;
-        Some(if is_little { u16::from_le_bytes(bytes) } else { u16::from_be_bytes(bytes) })
-    };
-    let long = |at: usize| {
-        let bytes: [u8; 4] = data.get(at..at.checked_add(4)?)?.try_into().ok()?;
-        Some(if is_little { u32::from_le_bytes(bytes) } else { u32::from_be_bytes(bytes) })
-    };
-    let directory = long(4)? as usize;
-    let count = usize::from(short(directory)?);
-    let entry =
-        (0..count).map(|index| directory + 2 + 12 * index).find(|&entry| short(entry) == Some(Orientation::TAG))?;
-    match short(entry + 2)? {
-        3 => short(entry + 8).map(u64::from),
-        4 => long(entry + 8).map(u64::from),
-        _ => None,
     }
 }
 
@@ -110,7 +86,7 @@ mod tests {
     use super::*;
 
     /// Turns the 3 × 2 picture `abc / def` and gives its rows.
-    fn turned(orientation: u64) -> String {
+    fn turned(orientation: u32) -> String {
         let data = b"abcdef".iter().flat_map(|&byte| [byte; 3]).collect();
         let (data, width, _) = Orientation::from_value(orientation).apply(data, 3, 2);
         let letters: Vec<u8> = data.chunks_exact(3).map(|pixel| pixel[0]).collect();

@@ -65,29 +65,46 @@ pub fn resize<const CHANNELS: usize>(
     let down = (in_height != height as usize).then(|| Coefficients::new(filter, in_height, height as usize, top, rows));
     let view = View { data: source.data, stride: in_width * CHANNELS, left: 0, top: 0 };
     let arch = pulp::Arch::new();
-    match (across, down) {
+    match (&across, &down) {
         (None, None) => {
             for (y, line) in output.chunks_exact_mut(columns * CHANNELS).enumerate() {
                 line.copy_from_slice(&view.row(top + y)[left * CHANNELS..][..columns * CHANNELS]);
             }
         }
         (Some(across), None) => {
-            arch.dispatch(|| pass_across::<CHANNELS>(view, top..top + rows, &across, 0..columns, &mut output));
+            arch.dispatch(Across::<CHANNELS> {
+                source: view,
+                rows: top..top + rows,
+                across,
+                columns: 0..columns,
+                output: &mut output,
+            });
         }
         (None, Some(down)) => {
-            arch.dispatch(|| pass_down(view, left * CHANNELS, &down, 0..rows, columns * CHANNELS, &mut output));
+            let length = columns * CHANNELS;
+            let from = left * CHANNELS;
+            arch.dispatch(Down {
+                source: view,
+                from,
+                down,
+                rows: 0..rows,
+                length,
+                output: &mut output,
+                stride: length,
+            });
         }
         (Some(across), Some(down)) if is_down_first((in_width, in_height), (width as usize, height as usize)) => {
             let needed = across.input_of(0..columns);
-            let stride = needed.len() * CHANNELS;
+            let (from, stride) = (needed.start * CHANNELS, needed.len() * CHANNELS);
             let strip = (STRIP_BYTES / stride).max(LANES);
-            for start in (0..rows).step_by(strip) {
-                let strip = start..rows.min(start + strip);
-                let mut middle = vec![0; strip.len() * stride];
-                arch.dispatch(|| pass_down(view, needed.start * CHANNELS, &down, strip.clone(), stride, &mut middle));
-                let view = View { data: &middle, stride, left: needed.start, top: strip.start };
-                let lines = &mut output[strip.start * columns * CHANNELS..strip.end * columns * CHANNELS];
-                arch.dispatch(|| pass_across::<CHANNELS>(view, strip.clone(), &across, 0..columns, lines));
+            for (start, lines) in (0..rows).step_by(strip).zip(output.chunks_mut(strip * columns * CHANNELS)) {
+                let rows = start..rows.min(start + strip);
+                let mut middle = vec![0; rows.len() * stride];
+                let rows_again = rows.clone();
+                arch.dispatch(Down { source: view, from, down, rows, length: stride, output: &mut middle, stride });
+                let source = View { data: &middle, stride, left: needed.start, top: start };
+                let columns = 0..columns;
+                arch.dispatch(Across::<CHANNELS> { source, rows: rows_again, across, columns, output: lines });
             }
         }
         (Some(across), Some(down)) => {
@@ -95,14 +112,18 @@ pub fn resize<const CHANNELS: usize>(
             let strip = (STRIP_BYTES / (needed.len() * CHANNELS)).max(16);
             for start in (0..columns).step_by(strip) {
                 let strip = start..columns.min(start + strip);
-                let stride = strip.len() * CHANNELS;
-                let mut middle = vec![0; needed.len() * stride];
-                arch.dispatch(|| {
-                    pass_across::<CHANNELS>(view, needed.clone(), &across, strip.clone(), &mut middle);
+                let length = strip.len() * CHANNELS;
+                let mut middle = vec![0; needed.len() * length];
+                arch.dispatch(Across::<CHANNELS> {
+                    source: view,
+                    rows: needed.clone(),
+                    across,
+                    columns: strip,
+                    output: &mut middle,
                 });
-                let view = View { data: &middle, stride, left: 0, top: needed.start };
-                let lines = &mut output[strip.start * CHANNELS..];
-                arch.dispatch(|| pass_down_into(view, 0, &down, 0..rows, stride, lines, columns * CHANNELS));
+                let source = View { data: &middle, stride: length, left: 0, top: needed.start };
+                let (output, stride) = (&mut output[start * CHANNELS..], columns * CHANNELS);
+                arch.dispatch(Down { source, from: 0, down, rows: 0..rows, length, output, stride });
             }
         }
     }
@@ -162,96 +183,111 @@ fn to_byte(sum: i32) -> u8 {
 
 /// Adds `weight` times each byte to its sum.
 #[inline(always)]
-fn add_weighted(sums: &mut [i32], bytes: &[u8], weight: i32) {
+fn add_weighted<const N: usize>(sums: &mut [i32; N], bytes: &[u8; N], weight: i32) {
     for (sum, &byte) in sums.iter_mut().zip(bytes) {
         *sum = sum.wrapping_add(weight.wrapping_mul(i32::from(byte)));
     }
 }
 
-/// Output columns `columns` of the rows `rows`, written without gaps.
+/// The pass across: output columns `columns` of the rows `rows`, written without gaps.
 ///
 /// Several rows are laid side by side, pixel by pixel, so that one weight meets [`LANES`] neighbouring bytes.
-#[inline(always)]
-fn pass_across<const CHANNELS: usize>(
-    source: View<'_>,
+struct Across<'a, const CHANNELS: usize> {
+    source: View<'a>,
     rows: Range<usize>,
-    across: &Coefficients,
+    across: &'a Coefficients,
     columns: Range<usize>,
-    output: &mut [u8],
-) {
-    let input = across.input_of(columns.clone());
-    let block = LANES / CHANNELS;
-    let width = columns.len();
-    let mut laid = vec![[0_u8; LANES]; input.len()];
-    for (at, lines) in rows.step_by(block).zip(output.chunks_mut(block * width * CHANNELS)) {
-        let count = lines.len() / (width * CHANNELS);
-        for row in 0..count {
-            let bytes = &source.row(at + row)[(input.start - source.left) * CHANNELS..][..input.len() * CHANNELS];
-            for (lanes, pixel) in laid.iter_mut().zip(bytes.as_chunks::<CHANNELS>().0) {
-                lanes.as_chunks_mut::<CHANNELS>().0[row] = *pixel;
+    output: &'a mut [u8],
+}
+
+impl<const CHANNELS: usize> pulp::WithSimd for Across<'_, CHANNELS> {
+    type Output = ();
+
+    // Without this the loops would be compiled for the least of processors.
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _: S) {
+        let input = self.across.input_of(self.columns.clone());
+        let first_byte = (input.start - self.source.left) * CHANNELS;
+        let block = LANES / CHANNELS;
+        let width = self.columns.len();
+        let mut laid = vec![[0_u8; LANES]; input.len()];
+        for (at, lines) in self.rows.step_by(block).zip(self.output.chunks_mut(block * width * CHANNELS)) {
+            let count = lines.len() / (width * CHANNELS);
+            for row in 0..count {
+                let bytes = &self.source.row(at + row)[first_byte..][..input.len() * CHANNELS];
+                for (lanes, pixel) in laid.iter_mut().zip(bytes.as_chunks::<CHANNELS>().0) {
+                    lanes.as_chunks_mut::<CHANNELS>().0[row] = *pixel;
+                }
             }
-        }
-        let lines = lines.as_chunks_mut::<CHANNELS>().0;
-        for column in columns.clone() {
-            let (first, weights) = across.at(column);
-            let mut sums = [0; LANES];
-            for (lanes, &weight) in laid[first - input.start..].iter().zip(weights) {
-                add_weighted(&mut sums, lanes, weight);
-            }
-            let bytes = sums.map(to_byte);
-            let pixels = bytes.as_chunks::<CHANNELS>().0;
-            for (place, pixel) in lines[column - columns.start..].iter_mut().step_by(width).zip(pixels) {
-                *place = *pixel;
+            let lines = lines.as_chunks_mut::<CHANNELS>().0;
+            for column in self.columns.clone() {
+                let (first, weights) = self.across.at(column);
+                let mut sums = [0; LANES];
+                for (lanes, &weight) in laid[first - input.start..].iter().zip(weights) {
+                    add_weighted(&mut sums, lanes, weight);
+                }
+                let mut bytes = [0; LANES];
+                for (byte, sum) in bytes.iter_mut().zip(sums) {
+                    *byte = to_byte(sum);
+                }
+                let places = lines[column - self.columns.start..].iter_mut().step_by(width);
+                for (place, pixel) in places.zip(bytes.as_chunks::<CHANNELS>().0) {
+                    *place = *pixel;
+                }
             }
         }
     }
 }
 
-/// `length` bytes of each of the output rows `rows`, from the byte `from` of the source's rows on, written without gaps.
-#[inline(always)]
-fn pass_down(source: View<'_>, from: usize, down: &Coefficients, rows: Range<usize>, length: usize, output: &mut [u8]) {
-    pass_down_into(source, from, down, rows, length, output, length);
-}
-
-/// As [`pass_down`], with `stride` bytes from one written row to the next.
-#[inline(always)]
-fn pass_down_into(
-    source: View<'_>,
+/// The pass down: `length` bytes of each of the output rows `rows`, from the byte `from` of the source's rows on, written
+/// `stride` bytes apart.
+struct Down<'a> {
+    source: View<'a>,
     from: usize,
-    down: &Coefficients,
+    down: &'a Coefficients,
     rows: Range<usize>,
     length: usize,
-    output: &mut [u8],
+    output: &'a mut [u8],
     stride: usize,
-) {
-    for (row, line) in rows.zip(output.chunks_mut(stride)) {
-        let (first, weights) = down.at(row);
-        let taps = &source.row(first)[from..];
-        let line = &mut line[..length];
-        let (wide, rest) = line.as_chunks_mut::<64>();
-        let mut at = 0;
-        for block in wide {
-            *block = weigh::<64>(taps, source.stride, at, weights);
-            at += 64;
-        }
-        let (narrow, rest) = rest.as_chunks_mut::<16>();
-        for block in narrow {
-            *block = weigh::<16>(taps, source.stride, at, weights);
-            at += 16;
-        }
-        for byte in rest {
-            [*byte] = weigh::<1>(taps, source.stride, at, weights);
-            at += 1;
+}
+
+impl pulp::WithSimd for Down<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _: S) {
+        for (row, line) in self.rows.zip(self.output.chunks_mut(self.stride)) {
+            let (first, weights) = self.down.at(row);
+            let taps = &self.source.row(first)[self.from..];
+            let mut at = 0;
+            let (wide, rest) = line[..self.length].as_chunks_mut::<64>();
+            for block in wide {
+                weigh(taps, self.source.stride, at, weights, block);
+                at += 64;
+            }
+            let (narrow, rest) = rest.as_chunks_mut::<16>();
+            for block in narrow {
+                weigh(taps, self.source.stride, at, weights, block);
+                at += 16;
+            }
+            for byte in rest.as_chunks_mut::<1>().0 {
+                weigh(taps, self.source.stride, at, weights, byte);
+                at += 1;
+            }
         }
     }
 }
 
 /// `N` neighbouring bytes of an output row, from rows that lie `stride` bytes apart.
 #[inline(always)]
-fn weigh<const N: usize>(rows: &[u8], stride: usize, at: usize, weights: &[i32]) -> [u8; N] {
+fn weigh<const N: usize>(rows: &[u8], stride: usize, at: usize, weights: &[i32], output: &mut [u8; N]) {
     let mut sums = [0; N];
     for (tap, &weight) in weights.iter().enumerate() {
-        add_weighted(&mut sums, &rows[tap * stride + at..][..N], weight);
+        if let Some(bytes) = rows[tap * stride + at..].first_chunk() {
+            add_weighted(&mut sums, bytes, weight);
+        }
     }
-    sums.map(to_byte)
+    for (byte, sum) in output.iter_mut().zip(sums) {
+        *byte = to_byte(sum);
+    }
 }

@@ -8,7 +8,7 @@ use crate::image::colour::from_cmyk;
 use crate::{Error, Result};
 
 /// More scans than any encoder writes; each costs a pass over the whole picture.
-const MAX_SCANS: u32 = 100;
+const MAX_SCANS: u32 = 64;
 
 pub(super) fn layout(data: &[u8]) -> Result<Layout> {
     let markers = Markers::read(data)?;

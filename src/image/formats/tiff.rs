@@ -1,5 +1,6 @@
-//! TIFF, strip by strip or tile by tile: grey, RGB and CMYK of 8 and 16 bits, grey of fewer bits, with transparency.
+//! TIFF, strip by strip or tile by tile: grey, RGB and CMYK of 8 and 16 bits, with transparency; grey and palettes of up to 8.
 
+use std::borrow::Cow;
 use std::io::Cursor;
 
 use ::tiff::decoder::{Decoder, DecodingResult, Limits};
@@ -10,6 +11,7 @@ use super::{Layout, damaged, refused};
 use crate::Result;
 use crate::image::colour::{Rgb, from_cmyk, high_byte, unmultiply, wide_grey};
 use crate::image::decode::ImageRule;
+use crate::image::directory::find_entry;
 use crate::image::orientation::Orientation;
 use crate::types::limits::IMAGE_DECODED_BYTES;
 
@@ -28,18 +30,39 @@ struct Samples {
 enum Kind {
     Grey,
     GreyAlpha,
+    /// Indices into a colour map.
+    Palette,
     Rgb,
     /// With transparency, and whether the colours were multiplied by it.
     Rgba(bool),
     Cmyk,
 }
 
+const PHOTOMETRIC_TAG: u16 = 262;
+const PHOTOMETRIC_PALETTE: u32 = 3;
+
+/// The decoder does not read palettes, so such a file is read as grey with the black at 0, and its values are the indices.
+fn as_grey(data: &[u8]) -> Option<Cow<'_, [u8]>> {
+    let entry = find_entry(data, PHOTOMETRIC_TAG).filter(|entry| entry.value == PHOTOMETRIC_PALETTE)?;
+    let mut grey = data.to_vec();
+    let value = if entry.is_little_endian { [1, 0] } else { [0, 1] };
+    grey.get_mut(entry.place..entry.place + 2)?.copy_from_slice(&value);
+    Some(Cow::Owned(grey))
+}
+
+/// The file as the decoder takes it, and whether it has a palette.
+fn prepare(data: &[u8]) -> (Cow<'_, [u8]>, bool) {
+    as_grey(data).map_or((Cow::Borrowed(data), false), |grey| (grey, true))
+}
+
 pub(super) fn layout(data: &[u8]) -> Result<Layout> {
-    let mut decoder = open(data)?;
+    let (data, has_palette) = prepare(data);
+    let mut decoder = open(&data)?;
     let (width, height) = decoder.dimensions().map_err(fault)?;
     let mut layout = Layout::new(width, height, 3);
+    layout.memory += if has_palette { data.len() as u64 } else { 0 };
     if width > 0 && height > 0 {
-        let samples = samples(&mut decoder)?;
+        let samples = samples(&mut decoder, has_palette)?;
         let (chunk_width, chunk_height) = decoder.chunk_dimensions();
         // A strip may claim more rows than the picture has.
         let chunk = u64::from(chunk_width) * u64::from(chunk_height.min(height));
@@ -54,8 +77,10 @@ pub(super) fn layout(data: &[u8]) -> Result<Layout> {
 }
 
 pub(super) fn decode(data: &[u8], layout: &Layout, rule: ImageRule) -> Result<Vec<u8>> {
-    let mut decoder = open(data)?;
-    let samples = samples(&mut decoder)?;
+    let (data, has_palette) = prepare(data);
+    let mut decoder = open(&data)?;
+    let samples = samples(&mut decoder, has_palette)?;
+    let palette = if has_palette { read_palette(&mut decoder)? } else { Vec::new() };
     let (width, height) = (layout.width as usize, layout.height as usize);
     let (chunk_width, chunk_height) = decoder.chunk_dimensions();
     let (chunk_width, chunk_height) = (chunk_width as usize, chunk_height as usize);
@@ -71,7 +96,7 @@ pub(super) fn decode(data: &[u8], layout: &Layout, rule: ImageRule) -> Result<Ve
         read_chunk(&mut decoder, index, across * down, (columns, rows), samples, rule, &mut bytes)?;
         for (row, line) in bytes.chunks_exact(columns * samples.n_samples).enumerate() {
             let start = ((top + row) * width + left) * 3;
-            convert(line, samples.kind, rule, &mut pixels[start..start + columns * 3]);
+            convert(line, samples.kind, rule, &palette, &mut pixels[start..start + columns * 3]);
         }
     }
     Ok(pixels)
@@ -98,7 +123,9 @@ fn read_chunk(
         let n_read = match read {
             DecodingResult::U8(values) if samples.bits < 8 => {
                 let row_bytes = columns.div_ceil(8 / usize::from(samples.bits));
-                let unpacked = values.chunks(row_bytes.max(1)).flat_map(|row| unpack(row, samples.bits).take(columns));
+                let white = if samples.kind == Kind::Palette { u8::MAX >> (8 - samples.bits) } else { u8::MAX };
+                let rows = values.chunks(row_bytes.max(1));
+                let unpacked = rows.flat_map(|row| unpack(row, samples.bits, white).take(columns));
                 places.zip(unpacked).map(|(place, value)| *place = value).count()
             }
             DecodingResult::U8(values) => places.zip(values).map(|(place, value)| *place = value).count(),
@@ -115,19 +142,34 @@ fn read_chunk(
     Ok(())
 }
 
-/// Samples of less than a byte, stretched to 0..=255.
-fn unpack(row: &[u8], bits: u8) -> impl Iterator<Item = u8> + '_ {
+/// The colours of a palette by index: 2^bits values of 16 bits of red, then green, then blue.
+fn read_palette(decoder: &mut Reader<'_>) -> Result<Vec<[u8; 3]>> {
+    let map = decoder.find_tag_unsigned_vec::<u16>(Tag::ColorMap).map_err(fault)?.unwrap_or_default();
+    let n_colours = map.len() / 3;
+    if n_colours == 0 {
+        return Err(refused("the TIFF file has a palette without colours"));
+    }
+    Ok((0..n_colours).map(|index| [0, 1, 2].map(|part| high_byte(map[part * n_colours + index]))).collect())
+}
+
+/// Samples of less than a byte, stretched to 0..=`white`.
+fn unpack(row: &[u8], bits: u8, white: u8) -> impl Iterator<Item = u8> + '_ {
     let most = u8::MAX >> (8 - bits);
     let per_byte = 8 / bits;
     row.iter()
-        .flat_map(move |byte| (0..per_byte).map(move |at| (byte >> (8 - bits * (at + 1)) & most) * (u8::MAX / most)))
+        .flat_map(move |byte| (0..per_byte).map(move |at| (byte >> (8 - bits * (at + 1)) & most) * (white / most)))
 }
 
-fn convert(line: &[u8], kind: Kind, rule: ImageRule, output: &mut [u8]) {
+fn convert(line: &[u8], kind: Kind, rule: ImageRule, palette: &[[u8; 3]], output: &mut [u8]) {
     let mut rgb = Rgb::new(output, rule);
     match kind {
         Kind::Grey => rgb.grey(line.iter().copied()),
         Kind::GreyAlpha => rgb.rgba(line.as_chunks().0.iter().map(|[l, a]| [*l, *l, *l, *a])),
+        Kind::Palette => {
+            for (place, &index) in output.as_chunks_mut::<3>().0.iter_mut().zip(line) {
+                *place = palette.get(usize::from(index)).copied().unwrap_or_default();
+            }
+        }
         Kind::Rgb => rgb.rgb(line.as_chunks().0),
         Kind::Rgba(false) => rgb.rgba(line.as_chunks().0.iter().copied()),
         Kind::Rgba(true) => rgb.rgba(line.as_chunks().0.iter().map(|[r, g, b, a]| {
@@ -142,13 +184,14 @@ fn convert(line: &[u8], kind: Kind, rule: ImageRule, output: &mut [u8]) {
     }
 }
 
-fn samples(decoder: &mut Reader<'_>) -> Result<Samples> {
+fn samples(decoder: &mut Reader<'_>, has_palette: bool) -> Result<Samples> {
     let colour = decoder.colortype().map_err(fault)?;
     let is_planar = decoder.find_tag_unsigned::<u16>(Tag::PlanarConfiguration).map_err(fault)? == Some(2);
     let extra = decoder.find_tag_unsigned_vec::<u16>(Tag::ExtraSamples).map_err(fault)?.unwrap_or_default();
     let is_multiplied = extra.first() == Some(&1);
     let (n_samples, bits, kind) = match colour {
-        ColorType::Gray(bits) => (1, bits, Kind::Grey),
+        ColorType::Gray(bits @ 1..=8) if has_palette => (1, bits, Kind::Palette),
+        ColorType::Gray(bits) if !has_palette => (1, bits, Kind::Grey),
         ColorType::Multiband { bit_depth, num_samples: 2 } if extra.first() == Some(&2) => {
             (2, bit_depth, Kind::GreyAlpha)
         }
@@ -158,7 +201,7 @@ fn samples(decoder: &mut Reader<'_>) -> Result<Samples> {
         ColorType::CMYK(bits) => (4, bits, Kind::Cmyk),
         other => return Err(refused(format!("TIFF files of {other:?} are not supported"))),
     };
-    let is_known = matches!((kind, bits), (_, 8 | 16) | (Kind::Grey, 1 | 2 | 4));
+    let is_known = matches!((kind, bits), (_, 8 | 16) | (Kind::Grey | Kind::Palette, 1 | 2 | 4));
     if !is_known {
         return Err(refused(format!("TIFF files of {colour:?} are not supported")));
     }
