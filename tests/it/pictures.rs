@@ -9,7 +9,7 @@ use pictor_proto::v1::query_part::Content;
 use crate::encoder::pictures::png;
 use crate::encoder::tower_models::{Tower, picture};
 use crate::ingest::pictor;
-use crate::support::TestServer;
+use crate::support::{TestServer, test_data};
 
 const ENCODER: &str = "clip";
 
@@ -161,5 +161,41 @@ async fn a_folder_of_pictures_is_ingested_and_searched_from_the_command_line() {
     assert_eq!(hits.len(), 2);
     assert!(hits[0]["id"].as_str().expect("an id").contains("7.png"), "{hits:?}");
     assert!((hits[0]["score"].as_f64().expect("a score") - 1.0).abs() < 1e-4);
+    server.shut_down().await;
+}
+
+/// Fails when a hostile file ends the call, spoils a neighbour or leaves the encoder unable to answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_files_harm_no_neighbour() {
+    let Some(folder) = test_data("images/hostile", "hostile_files_harm_no_neighbour") else { return };
+    let tower = Tower::new(ENCODER);
+    let server = TestServer::start_on(tower.models()).await;
+    let client = server.client().await;
+    create(&client, "pictures", v1::MediaOriginals::Keep).await;
+    let mut paths: Vec<_> =
+        std::fs::read_dir(folder).expect("the files").map(|entry| entry.expect("an entry").path()).collect();
+    paths.sort();
+    let mut items = Vec::new();
+    for (number, path) in paths.iter().enumerate() {
+        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        items.push(item(&name, &[std::fs::read(path).expect("read")]));
+        items.push(item(&format!("good-{number}"), &[file(number)]));
+    }
+    let answer = upsert(&client, "pictures", items).await;
+    let (stored, refused): (Vec<_>, Vec<_>) = answer.results.iter().partition(|result| result.error.is_none());
+    assert!(refused.iter().all(|result| !result.id.starts_with("good-")), "{refused:?}");
+    // The licence and the files that are no pictures are refused, the valid ones stored.
+    assert!(
+        refused.len() >= 12 && stored.len() >= paths.len() + 5,
+        "{} refused, {} stored",
+        refused.len(),
+        stored.len()
+    );
+    for result in &refused {
+        let error = result.error.as_ref().expect("an error");
+        assert!(error.message.contains("media[0]"), "{error:?}");
+    }
+    let found = search(&client, "pictures", Content::Image(file(3).into())).await;
+    assert_eq!(found.hits[0].id, "good-3");
     server.shut_down().await;
 }
