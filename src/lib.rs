@@ -7,6 +7,7 @@
 //! - [`store`], [`collection`]: RocksDB; the seam [`collection::backend::CollectionBackend`] and its local implementation.
 //! - [`model`], [`encode`]: networks on libtorch; worker threads that own them.
 //! - [`compose`], [`search`], [`ingest`]: query vectors, answers, writes.
+//! - [`train`]: recipes, objectives, the loop that finetunes encoders.
 //! - [`engine`]: the door that wires all of it.
 //! - [`rpc`], [`http`], [`server`]: the wire.
 
@@ -28,6 +29,7 @@ pub mod search;
 pub mod server;
 pub mod store;
 pub mod text;
+pub mod train;
 pub mod types;
 
 pub use types::{Error, Result};

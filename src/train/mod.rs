@@ -1,0 +1,8 @@
+//! Encoders learn from a corpus: one loop, and pluggable pieces that a recipe names.
+//!
+//! Adding a piece: one file that exports `PIECE`, its `mod` line, its line in the family's `ALL`.
+
+pub mod augment;
+pub mod objective;
+pub mod piece;
+pub mod random;

@@ -1,0 +1,67 @@
+//! What a run minimises: a weighted list of terms over the vectors of one step.
+//!
+//! Adding a term: one file that exports `PIECE`, its `mod` line, its line in [`ALL`].
+
+use tch::Tensor;
+
+use super::piece::Piece;
+use crate::Result;
+
+/// Every term, alphabetic.
+pub const ALL: &[&Piece<dyn Term>] = &[];
+
+/// The vectors of one step. Every row is L2-normalised float32 (float64 in tests of exactness).
+pub struct Views {
+    /// One `[batch, dimension]` for each view of the pictures; row i shows concept i of the batch in every view.
+    pub images: Vec<Tensor>,
+    /// One `[batch, dimension]` for each view of the texts.
+    pub texts: Vec<Tensor>,
+    /// int64 `[batch]`: rows with equal numbers mean the same thing, so neither is a negative of the other.
+    pub concepts: Tensor,
+    /// Texts of all concepts of the run, not only of the batch.
+    pub bank: Option<Bank>,
+    /// What a teacher says about the same rows; without gradient.
+    pub targets: Option<Targets>,
+}
+
+/// One text for each concept of the run.
+pub struct Bank {
+    /// `[concepts, dimension]`, normalised.
+    pub texts: Tensor,
+    /// int64 `[concepts]`, in the numbers of [`Views::concepts`].
+    pub concepts: Tensor,
+}
+
+/// A teacher's vectors for the rows of a batch, `[batch, teacher dimension]`, normalised.
+pub struct Targets {
+    pub images: Option<Tensor>,
+    pub texts: Option<Tensor>,
+}
+
+/// A learned number of a term, such as the logarithm of a scale. It never decays.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scalar {
+    pub name: &'static str,
+    pub start: f64,
+    /// It is put back between these after each step.
+    pub low: f64,
+    pub high: f64,
+}
+
+/// One term of an objective. Errors are for views that it cannot work with: they say which piece of the recipe is missing.
+pub trait Term: Send {
+    /// Its learned numbers, in the order in which [`Term::loss`] takes them. `first` holds the first step's vectors, for
+    /// starts that depend on the batch.
+    ///
+    /// # Errors
+    /// `InvalidArgument` if the views lack what the term needs.
+    fn scalars(&self, _first: &Views) -> Result<Vec<Scalar>> {
+        Ok(Vec::new())
+    }
+
+    /// The term's value, a scalar with gradient; lower is better.
+    ///
+    /// # Errors
+    /// `InvalidArgument` if the views lack what the term needs.
+    fn loss(&self, views: &Views, scalars: &[Tensor]) -> Result<Tensor>;
+}
