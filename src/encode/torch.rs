@@ -147,28 +147,8 @@ impl TorchEncoder {
         let (Some(tower), Some(side)) = (&self.network.text, &self.text) else {
             return Err(Error::Internal(format!("{} was given texts", self.info.full_name())));
         };
-        let (length, padding_id) = match side.padding {
-            Padding::Full { id } => (side.max_tokens, id),
-            // Hidden, so any id will do that is not the largest, by which CLIP finds a text's end.
-            Padding::Masked | Padding::Causal => (texts.iter().map(|text| text.ids.len()).max().unwrap_or_default(), 0),
-        };
         let _no_gradients = tch::no_grad_guard();
-        let shape = [texts.len() as i64, length as i64];
-        let padded = |text: &&TokenizedText| {
-            let padding = std::iter::repeat_n(padding_id, length - text.ids.len());
-            text.ids.iter().copied().chain(padding).map(i64::from).collect::<Vec<_>>()
-        };
-        let ids: Vec<i64> = texts.iter().flat_map(padded).collect();
-        let spans: Vec<_> = texts.iter().map(|text| Span { start: text.prompt_tokens, end: text.ids.len() }).collect();
-        let needs_mask = side.padding == Padding::Masked && texts.iter().any(|text| text.ids.len() < length);
-        let mask = needs_mask.then(|| {
-            let is_padding =
-                |end: usize| (0..length).map(move |position| if position < end { 0.0 } else { f32::NEG_INFINITY });
-            let mask: Vec<f32> = spans.iter().flat_map(|span| is_padding(span.end)).collect();
-            Tensor::from_slice(&mask).view([shape[0], 1, 1, shape[1]]).to_device(self.device).to_kind(self.kind)
-        });
-        let ids = Tensor::from_slice(&ids).view(shape).to_device(self.device);
-        self.vectors(&tower.embed(&TextBatch { ids, mask, spans }, &mut Unobserved))
+        self.vectors(&tower.embed(&text_batch(texts, side, self.kind, self.device), &mut Unobserved))
     }
 
     fn encode_images(&self, images: &[&PreparedImage]) -> Result<Vec<UnitVector>> {
@@ -190,6 +170,32 @@ impl TorchEncoder {
         };
         values.chunks_exact(self.info.dimension).map(normalise).collect()
     }
+}
+
+/// Texts as a tower takes them: padded to the longest, or to what the side asks for.
+#[must_use]
+pub fn text_batch(texts: &[&TokenizedText], side: &TextSide, kind: Kind, device: Device) -> TextBatch {
+    let (length, padding_id) = match side.padding {
+        Padding::Full { id } => (side.max_tokens, id),
+        // Hidden, so any id will do that is not the largest, by which CLIP finds a text's end.
+        Padding::Masked | Padding::Causal => (texts.iter().map(|text| text.ids.len()).max().unwrap_or_default(), 0),
+    };
+    let shape = [texts.len() as i64, length as i64];
+    let padded = |text: &&TokenizedText| {
+        let padding = std::iter::repeat_n(padding_id, length - text.ids.len());
+        text.ids.iter().copied().chain(padding).map(i64::from).collect::<Vec<_>>()
+    };
+    let ids: Vec<i64> = texts.iter().flat_map(padded).collect();
+    let spans: Vec<_> = texts.iter().map(|text| Span { start: text.prompt_tokens, end: text.ids.len() }).collect();
+    let needs_mask = side.padding == Padding::Masked && texts.iter().any(|text| text.ids.len() < length);
+    let mask = needs_mask.then(|| {
+        let is_padding =
+            |end: usize| (0..length).map(move |position| if position < end { 0.0 } else { f32::NEG_INFINITY });
+        let mask: Vec<f32> = spans.iter().flat_map(|span| is_padding(span.end)).collect();
+        Tensor::from_slice(&mask).view([shape[0], 1, 1, shape[1]]).to_device(device).to_kind(kind)
+    });
+    let ids = Tensor::from_slice(&ids).view(shape).to_device(device);
+    TextBatch { ids, mask, spans }
 }
 
 /// A model's mean and deviation, on its device.

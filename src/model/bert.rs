@@ -31,8 +31,8 @@ pub const ARCHITECTURE: Architecture = Architecture {
         let dimension = config.size("hidden_size")? as usize;
         Ok(Sides { dimension, text: Some(text), image: None, deciding_files })
     },
-    load: |layout, _, kind, device| {
-        let weights = layout.weights(kind, device)?;
+    load: |layout, _, source| {
+        let weights = layout.weights(source)?;
         let prefix = if weights.has("bert.embeddings.word_embeddings.weight") { "bert" } else { "" };
         let network = Bert::load(&layout.config(), &Scope::at(&weights, prefix))?;
         Ok(Network::of_sentences(Box::new(network), layout.expect_sentence()?.pooling))
@@ -122,7 +122,7 @@ impl FirstTokenTower {
     /// Loads the network below `path` and the tensor `text_projection.weight` beside it.
     pub(super) fn load(
         config: &Config<'_>,
-        weights: &Weights,
+        weights: &Weights<'_>,
         path: &str,
         has_pooler: bool,
         dimension: i64,

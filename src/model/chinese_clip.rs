@@ -27,9 +27,9 @@ pub const ARCHITECTURE: Architecture = Architecture {
             deciding_files,
         })
     },
-    load: |layout, sides, kind, device| {
+    load: |layout, sides, source| {
         let config = layout.config();
-        let weights = layout.weights(kind, device)?;
+        let weights = layout.weights(source)?;
         let dimension = sides.dimension as i64;
         let text = FirstTokenTower::load(&config.section("text_config")?, &weights, "text_model", false, dimension)?;
         let dialect = Dialect::HuggingFace { wrapper: "" };

@@ -9,6 +9,7 @@ use super::fingerprint::{self, own_space};
 use super::layout::Layout;
 use super::network::{Architecture, Network, architecture_of};
 use super::sides::{Sides, TextSide};
+use super::source::Source;
 use crate::Result;
 use crate::image::ImageRule;
 use crate::text::{TextTokenizer, TokenizerOptions};
@@ -56,7 +57,7 @@ impl Description {
     /// `FailedPrecondition` naming the tensor at fault.
     pub fn network(&self, kind: Kind, device: Device) -> Result<Network> {
         let _no_gradients = tch::no_grad_guard();
-        (self.architecture.load)(&self.layout, &self.sides, kind, device)
+        (self.architecture.load)(&self.layout, &self.sides, &Source::files(kind, device))
     }
 }
 

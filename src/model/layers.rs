@@ -11,13 +11,13 @@ use crate::Result;
 /// A place in the checkpoint's tree of names.
 #[derive(Clone)]
 pub(super) struct Scope<'a> {
-    pub weights: &'a Weights,
+    pub weights: &'a Weights<'a>,
     path: String,
 }
 
 impl<'a> Scope<'a> {
     /// The place whose names all begin with `path`; an empty one is the root.
-    pub(super) fn at(weights: &'a Weights, path: &str) -> Self {
+    pub(super) fn at(weights: &'a Weights<'a>, path: &str) -> Self {
         Self { weights, path: path.to_owned() }
     }
 
@@ -27,6 +27,10 @@ impl<'a> Scope<'a> {
 
     pub(super) fn tensor(&self, name: &str, shape: &[i64]) -> Result<Tensor> {
         self.weights.tensor(&self.name(name), shape)
+    }
+
+    pub(super) fn buffer(&self, name: &str, shape: &[i64]) -> Result<Tensor> {
+        self.weights.buffer(&self.name(name), shape)
     }
 
     fn name(&self, name: &str) -> String {

@@ -2,16 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
-use tch::{Device, Kind};
-
 use super::fault::{invalid_model, read_json, read_json_if_present};
 use super::network::Config;
 use super::open_clip;
 use super::sentence_transformers::{self, SentenceConfig};
+use super::source::Source;
 use super::weights::{self, Weights};
 use crate::Result;
 use crate::image::ImageConfig;
+use serde_json::Value;
 
 /// Hugging Face's description of a model.
 const CONFIG: &str = "config.json";
@@ -97,12 +96,12 @@ impl Layout {
         weights::files_in(&self.folder)
     }
 
-    /// Opens the weights.
+    /// Opens the weights where the source has them.
     ///
     /// # Errors
     /// `FailedPrecondition` naming the file at fault.
-    pub fn weights(&self, kind: Kind, device: Device) -> Result<Weights> {
-        Weights::open(&self.weights_files()?, kind, device)
+    pub fn weights<'a>(&self, source: &Source<'a>) -> Result<Weights<'a>> {
+        Weights::of(&self.folder, source)
     }
 
     /// How the folder wants its pictures prepared; `defaults` are the family's, `side` what its network takes.

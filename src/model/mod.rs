@@ -22,9 +22,11 @@ mod patches;
 pub mod pictor_dual_encoder;
 pub mod pooling;
 pub mod pull;
+mod resnet;
 pub mod sentence_transformers;
 pub mod sides;
 pub mod siglip;
+pub mod source;
 mod transformer;
 pub mod vision_text_dual_encoder;
 mod vit;
@@ -36,6 +38,7 @@ pub use folder::ModelFolder;
 pub use layout::Layout;
 pub use network::{Architecture, ImageTower, Network, TextBatch, TextTower};
 pub use sides::Sides;
+pub use source::{NamedTensors, Source};
 
 /// Every architecture, alphabetic.
 pub const ALL: &[&Architecture] = &[

@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
-use tch::{Device, Kind, Tensor};
+use tch::Tensor;
 
 use super::fault::invalid_model;
 use super::layout::Layout;
 use super::observer::Observer;
 use super::pooling::{Pooling, Span, pool};
 use super::sides::Sides;
+use super::source::Source;
 use crate::{Error, Result};
 
 /// The texts of one batch as towers take them.
@@ -75,8 +76,8 @@ pub struct Architecture {
     pub summary: &'static str,
     /// Reads what the folder says about its towers, without its weights.
     pub describe: fn(layout: &Layout) -> Result<Sides>,
-    /// Builds the towers.
-    pub load: fn(layout: &Layout, sides: &Sides, kind: Kind, device: Device) -> Result<Network>,
+    /// Builds the towers of the sides that are there.
+    pub load: fn(layout: &Layout, sides: &Sides, source: &Source<'_>) -> Result<Network>,
 }
 
 /// Finds the architecture that a configuration asks for.

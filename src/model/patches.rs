@@ -4,6 +4,7 @@ use tch::{Kind, Tensor};
 
 use super::fault::invalid_model;
 use super::network::Config;
+use super::observer::Observer;
 use super::sides::fixed_size;
 use crate::Result;
 use crate::image::ImageConfig;
@@ -76,4 +77,16 @@ pub(super) fn fit_positions(table: Tensor, extra: i64, grid: Grid, antialias: bo
     };
     let fitted = fitted.permute([0, 2, 3, 1]).reshape([grid.n_patches(), width]).to_kind(kind);
     Tensor::cat(&[table.narrow(0, 0, extra), fitted], 0)
+}
+
+/// The patches `[batch, patches, width]` that the observer wants kept, `[batch, kept, width]`; positions are already added.
+pub(super) fn keep_patches(patches: Tensor, observer: &mut dyn Observer) -> Tensor {
+    let (batch, n_patches, width) = (patches.size()[0], patches.size()[1], patches.size()[2]);
+    match observer.kept_patches(batch, n_patches) {
+        Some(kept) => {
+            let kept = kept.to_device(patches.device()).unsqueeze(-1).expand([-1, -1, width], false);
+            patches.gather(1, &kept, false)
+        }
+        None => patches,
+    }
 }

@@ -6,7 +6,7 @@ use super::layers::{Attending, FeedForward, HUGGING_FACE, LayerNorm, Linear, Pac
 use super::layout::Layout;
 use super::network::{Architecture, Config, ImageTower, Network, TextBatch, TextTower};
 use super::observer::Observer;
-use super::patches::{Grid, fit_positions, trained_positions};
+use super::patches::{Grid, fit_positions, keep_patches, trained_positions};
 use super::sides::{ImageSide, Padding, Sides, TextSide};
 use super::transformer::Transformer;
 use crate::Result;
@@ -17,9 +17,9 @@ pub const ARCHITECTURE: Architecture = Architecture {
     model_type: "siglip",
     summary: "SigLIP and SigLIP 2 at fixed resolution",
     describe,
-    load: |layout, sides, kind, device| {
+    load: |layout, sides, source| {
         let config = layout.config();
-        let weights = layout.weights(kind, device)?;
+        let weights = layout.weights(source)?;
         let wrapper = weights.prefix_of("text_model.embeddings.token_embedding.weight", &["", "module.", "model."])?;
         let text = SiglipText::load(
             &config.section("text_config")?,
@@ -109,7 +109,7 @@ impl SiglipVision {
 
 impl ImageTower for SiglipVision {
     fn embed(&self, pixels: &Tensor, observer: &mut dyn Observer) -> Tensor {
-        let states = self.patches.forward(&self.grid.patches(pixels)) + &self.positions;
+        let states = keep_patches(self.patches.forward(&self.grid.patches(pixels)) + &self.positions, observer);
         let states = self.transformer.forward(states, Attending::All, observer);
         self.head.forward(&self.post_norm.forward(&states)).to_kind(Kind::Float)
     }

@@ -37,9 +37,9 @@ pub const ARCHITECTURE: Architecture = Architecture {
             deciding_files,
         })
     },
-    load: |layout, sides, kind, device| {
+    load: |layout, sides, source| {
         let config = layout.config();
-        let weights = layout.weights(kind, device)?;
+        let weights = layout.weights(source)?;
         let dimension = sides.dimension as i64;
         let text = FirstTokenTower::load(&config.section("text_config")?, &weights, "text_model", true, dimension)?;
         let vision = config.section("vision_config")?;
@@ -69,7 +69,7 @@ impl ImageNetwork {
 
 fn image_tower(
     vision: &Config<'_>,
-    weights: &Weights,
+    weights: &Weights<'_>,
     image: &ImageConfig,
     dimension: i64,
 ) -> Result<Box<dyn ImageTower>> {

@@ -5,7 +5,7 @@ use tch::{Kind, Tensor};
 use super::layers::{Attending, LayerNames, LayerNorm, Linear, QueryKeyValueNames, Scope, Shape};
 use super::network::{Config, ImageTower};
 use super::observer::Observer;
-use super::patches::{Grid, fit_positions, trained_positions};
+use super::patches::{Grid, fit_positions, keep_patches, trained_positions};
 use super::transformer::Transformer;
 use crate::Result;
 use crate::image::ImageConfig;
@@ -83,13 +83,13 @@ impl VitTower {
 
 impl ImageTower for VitTower {
     fn embed(&self, pixels: &Tensor, observer: &mut dyn Observer) -> Tensor {
-        let patches = self.patches.forward(&self.grid.patches(pixels)) + &self.positions;
+        let patches = keep_patches(self.patches.forward(&self.grid.patches(pixels)) + &self.positions, observer);
         let class = self.class_token.expand([patches.size()[0], -1, -1], false);
         let states = self.transformer.forward(Tensor::cat(&[class, patches], 1), Attending::All, observer);
         let pooled = match self.pooling {
             VitPooling::Class | VitPooling::Pooler => self.norm.forward(&states.select(1, 0)),
             VitPooling::Mean => {
-                let patches = self.norm.forward(&states.narrow(1, 1, self.grid.n_patches()));
+                let patches = self.norm.forward(&states.narrow(1, 1, states.size()[1] - 1));
                 patches.mean_dim(1, false, Kind::Float).to_kind(states.kind())
             }
         };

@@ -9,6 +9,7 @@ use safetensors::tensor::{Dtype, Metadata};
 use tch::{Device, Kind, Tensor};
 
 use super::fault::{invalid_model, read_json, torch_failed, unreadable};
+use super::source::{NamedTensors, Origin, Source, new_tensor};
 use crate::Result;
 
 /// The length of the safetensors header's own length field, in bytes.
@@ -19,6 +20,20 @@ const HEADER_LENGTH_BYTES: usize = 8;
 /// # Errors
 /// `FailedPrecondition` if there are none, or the index is damaged or leads out of the folder.
 pub fn files_in(folder: &Path) -> Result<Vec<PathBuf>> {
+    let files = files_if_any(folder)?;
+    if files.is_empty() {
+        // Weights in pickle files would have to be executed to be read.
+        let message = "the file is missing; weights are read from safetensors only";
+        return Err(invalid_model(&folder.join("model.safetensors"), message));
+    }
+    Ok(files)
+}
+
+/// The files with a folder's weights; none in a folder whose network has not been trained yet.
+///
+/// # Errors
+/// `FailedPrecondition` if an index is damaged or leads out of the folder.
+pub fn files_if_any(folder: &Path) -> Result<Vec<PathBuf>> {
     #[derive(serde::Deserialize)]
     struct Index {
         weight_map: BTreeMap<String, String>,
@@ -42,15 +57,14 @@ pub fn files_in(folder: &Path) -> Result<Vec<PathBuf>> {
         return Ok(names.iter().map(|name| folder.join(name)).collect());
     }
     let open_clip = folder.join("open_clip_model.safetensors");
-    if open_clip.exists() {
-        return Ok(vec![open_clip]);
-    }
-    // Weights in pickle files would have to be executed to be read.
-    Err(invalid_model(&one, "the file is missing; weights are read from safetensors only"))
+    Ok(if open_clip.exists() { vec![open_clip] } else { Vec::new() })
 }
 
-/// Open weights files and where their tensors go.
-pub struct Weights {
+/// A folder's tensors by name, and what they become.
+pub struct Weights<'a> {
+    origin: Origin<'a>,
+    /// Stands before a tensor's name in a training run.
+    place: String,
     files: Vec<File>,
     /// The file of each tensor.
     places: HashMap<String, usize>,
@@ -78,7 +92,7 @@ impl File {
     }
 }
 
-impl Weights {
+impl Weights<'static> {
     /// Maps files and reads their headers; tensors will be of `kind` on `device`.
     ///
     /// # Errors
@@ -93,13 +107,44 @@ impl Weights {
                 }
             }
         }
-        Ok(Self { files, places, kind, device })
+        Ok(Self { origin: Origin::Files, place: String::new(), files, places, kind, device })
+    }
+}
+
+impl<'a> Weights<'a> {
+    /// The tensors of a folder, from where the source has them.
+    ///
+    /// # Errors
+    /// As [`Weights::open`].
+    pub fn of(folder: &Path, source: &Source<'a>) -> Result<Self> {
+        let (origin, place) = (source.origin(), source.place().to_owned());
+        let paths = match origin {
+            Origin::Files => files_in(folder)?,
+            // A folder without weights is one whose network begins with this run.
+            Origin::Start { .. } => files_if_any(folder)?,
+            Origin::Live { .. } => Vec::new(),
+        };
+        Ok(Self { origin, place, ..Weights::open(&paths, source.kind, source.device)? })
     }
 
     /// True if there is a tensor of this name.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
-        self.places.contains_key(name)
+        match self.origin {
+            Origin::Live { tensors, .. } => tensors.parameters.contains_key(&self.full_name(name)),
+            Origin::Start { .. } if self.files.is_empty() => true,
+            Origin::Files | Origin::Start { .. } => self.places.contains_key(name),
+        }
+    }
+
+    /// True if a training run computes with these tensors, so that batch norms use the batch's statistics.
+    #[must_use]
+    pub fn is_training(&self) -> bool {
+        matches!(self.origin, Origin::Live { is_training: true, .. })
+    }
+
+    fn full_name(&self, name: &str) -> String {
+        format!("{}{name}", self.place)
     }
 
     /// The first of `candidates` that, put before `anchor`, names a tensor: checkpoints of one architecture differ in what
@@ -137,12 +182,56 @@ impl Weights {
         self.files.first().map_or(Path::new("model.safetensors"), |file| &file.path)
     }
 
-    /// Loads one tensor.
+    /// Gives one tensor, in the kind that the network computes in.
     ///
     /// # Errors
     /// `FailedPrecondition` naming the tensor if it is missing, has another shape, a kind that is not a float, or
     /// numbers that are not finite.
     pub fn tensor(&self, name: &str, shape: &[i64]) -> Result<Tensor> {
+        self.give(name, shape, |tensors| &tensors.parameters, |tensors| &mut tensors.parameters)
+            .map(|tensor| tensor.to_kind(self.kind))
+    }
+
+    /// Gives one tensor that the network counts by itself, float32; in a training run the very tensor that is kept.
+    ///
+    /// # Errors
+    /// As [`Weights::tensor`].
+    pub fn buffer(&self, name: &str, shape: &[i64]) -> Result<Tensor> {
+        self.give(name, shape, |tensors| &tensors.buffers, |tensors| &mut tensors.buffers)
+            .map(|tensor| tensor.to_kind(Kind::Float))
+    }
+
+    fn give(
+        &self,
+        name: &str,
+        shape: &[i64],
+        kept: fn(&NamedTensors) -> &BTreeMap<String, Tensor>,
+        keep: fn(&mut NamedTensors) -> &mut BTreeMap<String, Tensor>,
+    ) -> Result<Tensor> {
+        match self.origin {
+            Origin::Files => self.read(name, shape),
+            Origin::Start { seed, into } => {
+                let tensor = if self.files.is_empty() {
+                    new_tensor(seed, &self.full_name(name), shape).to_device(self.device)
+                } else {
+                    self.read(name, shape)?.to_kind(Kind::Float)
+                };
+                keep(&mut into.borrow_mut()).insert(self.full_name(name), tensor.shallow_clone());
+                Ok(tensor)
+            }
+            Origin::Live { tensors, .. } => match kept(tensors).get(&self.full_name(name)) {
+                Some(tensor) if tensor.size() == shape => Ok(tensor.shallow_clone()),
+                found => {
+                    let found = found.map(Tensor::size);
+                    let message = format!("the run's tensor {name:?}: expected shape {shape:?}, found {found:?}");
+                    Err(crate::Error::Internal(message))
+                }
+            },
+        }
+    }
+
+    /// Reads one tensor from its file, in the file's kind.
+    fn read(&self, name: &str, shape: &[i64]) -> Result<Tensor> {
         let missing = || invalid_model(self.any_path(), format!("tensor {name:?} is missing"));
         let file = self.places.get(name).map(|&number| &self.files[number]).ok_or_else(missing)?;
         let info = file.metadata.info(name).ok_or_else(missing)?;
@@ -165,7 +254,7 @@ impl Weights {
         let tensor = Tensor::f_from_data_size(bytes, shape, kind).map_err(|error| torch_failed(&error))?;
         let is_finite = tensor.isfinite().all();
         if bool::try_from(&is_finite).map_err(|error| torch_failed(&error))? {
-            return Ok(tensor.to_device(self.device).to_kind(self.kind));
+            return Ok(tensor.to_device(self.device));
         }
         Err(invalid_model(&file.path, format!("tensor {name:?} holds numbers that are not finite")))
     }

@@ -23,7 +23,7 @@ impl Dialect {
     ///
     /// # Errors
     /// `FailedPrecondition` if it is neither.
-    pub(in crate::model) fn of(weights: &Weights) -> Result<Self> {
+    pub(in crate::model) fn of(weights: &Weights<'_>) -> Result<Self> {
         for &wrapper in WRAPPERS {
             if weights.has(&format!("{wrapper}text_model.embeddings.token_embedding.weight")) {
                 return Ok(Self::HuggingFace { wrapper });
@@ -56,13 +56,13 @@ impl Dialect {
     }
 
     /// The place of the image tower's tensors.
-    pub(super) fn vision(self, weights: &Weights) -> Scope<'_> {
+    pub(super) fn vision<'a>(self, weights: &'a Weights<'_>) -> Scope<'a> {
         let (Self::HuggingFace { wrapper } | Self::OpenAi { wrapper, .. }) = self;
         Scope::at(weights, &format!("{wrapper}{}", self.name("vision_model", "visual")))
     }
 
     /// The place of the text tower's tensors.
-    pub(super) fn text(self, weights: &Weights) -> Scope<'_> {
+    pub(super) fn text<'a>(self, weights: &'a Weights<'_>) -> Scope<'a> {
         match self {
             Self::HuggingFace { wrapper } => Scope::at(weights, &format!("{wrapper}text_model")),
             Self::OpenAi { wrapper, text } => Scope::at(weights, format!("{wrapper}{text}").trim_end_matches('.')),
@@ -70,7 +70,7 @@ impl Dialect {
     }
 
     /// The image tower's projection `[width] → [dimension]`.
-    pub(super) fn visual_projection(self, weights: &Weights, width: i64, dimension: i64) -> Result<Linear> {
+    pub(super) fn visual_projection(self, weights: &Weights<'_>, width: i64, dimension: i64) -> Result<Linear> {
         match self {
             Self::HuggingFace { wrapper } => weights
                 .tensor(&format!("{wrapper}visual_projection.weight"), &[dimension, width])
@@ -83,7 +83,7 @@ impl Dialect {
     }
 
     /// The text tower's projection.
-    pub(super) fn text_projection(self, weights: &Weights, width: i64, dimension: i64) -> Result<Linear> {
+    pub(super) fn text_projection(self, weights: &Weights<'_>, width: i64, dimension: i64) -> Result<Linear> {
         match self {
             Self::HuggingFace { wrapper } => weights
                 .tensor(&format!("{wrapper}text_projection.weight"), &[dimension, width])

@@ -39,9 +39,9 @@ pub const ARCHITECTURE: Architecture = Architecture {
             deciding_files,
         })
     },
-    load: |layout, sides, kind, device| {
+    load: |layout, sides, source| {
         let config = layout.config();
-        let weights = layout.weights(kind, device)?;
+        let weights = layout.weights(source)?;
         let dialect = Dialect::of(&weights)?;
         let dimension = dimension(&config)?;
         let text = ClipText::load(&config.section("text_config")?, &weights, dialect, dimension)?;

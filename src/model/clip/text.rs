@@ -32,7 +32,7 @@ enum EndOfText {
 impl ClipText {
     pub(in crate::model) fn load(
         config: &Config<'_>,
-        weights: &Weights,
+        weights: &Weights<'_>,
         dialect: Dialect,
         dimension: i64,
     ) -> Result<Self> {

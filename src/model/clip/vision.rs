@@ -8,7 +8,7 @@ use crate::image::ImageConfig;
 use crate::model::layers::{Attending, LayerNorm, Linear, Shape};
 use crate::model::network::{Config, ImageTower};
 use crate::model::observer::Observer;
-use crate::model::patches::{Grid, fit_positions, trained_positions};
+use crate::model::patches::{Grid, fit_positions, keep_patches, trained_positions};
 use crate::model::sides::ImageSide;
 use crate::model::transformer::Transformer;
 use crate::model::weights::Weights;
@@ -31,7 +31,7 @@ impl ClipVision {
     /// Loads the tower; without a `dimension` it has no projection of its own.
     pub(in crate::model) fn load(
         config: &Config<'_>,
-        weights: &Weights,
+        weights: &Weights<'_>,
         dialect: Dialect,
         dimension: Option<i64>,
         image: &ImageConfig,
@@ -68,7 +68,7 @@ impl ClipVision {
 
     /// The class token after the last norm, `[batch, width]`.
     pub(in crate::model) fn pooled(&self, pixels: &Tensor, observer: &mut dyn Observer) -> Tensor {
-        let patches = self.patches.forward(&self.grid.patches(pixels)) + &self.positions;
+        let patches = keep_patches(self.patches.forward(&self.grid.patches(pixels)) + &self.positions, observer);
         let class = self.class_token.expand([patches.size()[0], -1, -1], false);
         let states = self.pre_norm.forward(&Tensor::cat(&[class, patches], 1));
         let states = self.transformer.forward(states, Attending::All, observer);
