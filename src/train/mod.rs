@@ -3,6 +3,11 @@
 //! Adding a piece: one file that exports `PIECE`, its `mod` line, its line in the family's `ALL`.
 
 pub mod augment;
+pub mod data;
 pub mod objective;
+pub mod optim;
 pub mod piece;
 pub mod random;
+pub mod recipe;
+pub mod sampler;
+pub mod student;

@@ -2,13 +2,15 @@
 //!
 //! Adding a term: one file that exports `PIECE`, its `mod` line, its line in [`ALL`].
 
+mod softmax;
+
 use tch::Tensor;
 
 use super::piece::Piece;
 use crate::Result;
 
 /// Every term, alphabetic.
-pub const ALL: &[&Piece<dyn Term>] = &[];
+pub const ALL: &[&Piece<dyn Term>] = &[&softmax::PIECE];
 
 /// The vectors of one step. Every row is L2-normalised float32 (float64 in tests of exactness).
 pub struct Views {

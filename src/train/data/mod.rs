@@ -1,0 +1,9 @@
+//! What a run learns from: the items of a collection, what each shows, and how they are divided.
+
+pub mod captions;
+pub mod corpus;
+pub mod split;
+pub mod text_pool;
+
+pub use corpus::{Corpus, Example};
+pub use split::Split;

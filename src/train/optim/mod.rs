@@ -1,0 +1,6 @@
+//! How parameters move.
+
+pub mod adamw;
+pub mod average;
+pub mod parameters;
+pub mod schedule;

@@ -1,0 +1,206 @@
+//! The model that a run changes: towers that learn are built from live parameters, the others are loaded once.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use tch::{Device, Kind, Tensor};
+
+use super::optim::parameters::{LearningRates, learning_rates};
+use super::recipe::Recipe;
+use crate::encode::preprocess::{ModelPreprocessor, TextPreparer};
+use crate::encode::torch::text_batch;
+use crate::encode::{EncoderInput, Preprocessor, Role, TokenizedText};
+use crate::image::{DecodeBudget, ImageRule};
+use crate::model::observer::{Observer, Unobserved};
+use crate::model::{Description, ModelFolder, NamedTensors, Network, Sides, Source};
+use crate::{Error, Result};
+
+/// Texts that go through a frozen tower at once.
+const TEXTS_AT_ONCE: usize = 256;
+
+/// A model under training.
+pub struct Student {
+    pub description: Description,
+    /// The sides whose towers learn.
+    live_sides: Sides,
+    /// Every parameter and buffer of the towers that learn.
+    pub tensors: NamedTensors,
+    pub rates: LearningRates,
+    frozen: Network,
+    pub kind: Kind,
+    pub device: Device,
+    preprocessor: ModelPreprocessor,
+    mean: Tensor,
+    deviation: Tensor,
+}
+
+impl Student {
+    /// Reads a model's folder, or draws weights where it has none, and applies the recipe's rules.
+    ///
+    /// # Errors
+    /// `FailedPrecondition` naming the file or tensor at fault, `InvalidArgument` for the recipe's rules.
+    pub fn new(folder: &ModelFolder, recipe: &Recipe, kind: Kind, device: Device) -> Result<Self> {
+        let description = Description::read(folder, ImageRule::Pictor)?;
+        let sides = &description.sides;
+        let start = |sides: &Sides| -> Result<NamedTensors> {
+            let tensors = RefCell::new(NamedTensors::default());
+            let _no_gradients = tch::no_grad_guard();
+            (description.architecture.load)(&description.layout, sides, &Source::start(device, recipe.seed, &tensors))?;
+            Ok(tensors.into_inner())
+        };
+        let (only_text, only_image) = (Sides { image: None, ..sides.clone() }, Sides { text: None, ..sides.clone() });
+        let texts = if sides.text.is_some() { start(&only_text)? } else { NamedTensors::default() };
+        let images = if sides.image.is_some() { start(&only_image)? } else { NamedTensors::default() };
+        let names: std::collections::BTreeSet<&str> =
+            texts.parameters.keys().chain(images.parameters.keys()).map(String::as_str).collect();
+        let rates = learning_rates(&recipe.parameters, names.iter().copied())?;
+        let learns = |tensors: &NamedTensors| tensors.parameters.keys().any(|name| rates.contains_key(name));
+        let (text_learns, image_learns) = (learns(&texts), learns(&images));
+        if rates.is_empty() {
+            return Err(Error::invalid("recipe.parameters", "every parameter is frozen; nothing would be learned"));
+        }
+        let choose = |text: bool, image: bool| Sides {
+            text: sides.text.clone().filter(|_| text),
+            image: sides.image.clone().filter(|_| image),
+            ..sides.clone()
+        };
+        let live_sides = choose(text_learns, image_learns);
+        let frozen_sides = choose(!text_learns, !image_learns);
+        let frozen = {
+            let _no_gradients = tch::no_grad_guard();
+            (description.architecture.load)(&description.layout, &frozen_sides, &Source::files(kind, device))?
+        };
+        let mut tensors = NamedTensors::default();
+        for side in [(text_learns, texts), (image_learns, images)] {
+            if side.0 {
+                tensors.parameters.extend(side.1.parameters);
+                tensors.buffers.extend(side.1.buffers);
+            }
+        }
+        for (name, tensor) in &mut tensors.parameters {
+            *tensor = tensor.detach().copy().set_requires_grad(rates.contains_key(name));
+        }
+        let sentence = sides.text.as_ref().and_then(|text| text.sentence.as_ref());
+        let max_tokens = sides.text.as_ref().map_or(0, |text| text.max_tokens);
+        let preparer =
+            description.tokenizer()?.map(|tokenizer| TextPreparer::new(tokenizer, sentence, max_tokens)).transpose()?;
+        let budget = Arc::new(DecodeBudget::new(256 << 20));
+        let preprocessor =
+            ModelPreprocessor::new(folder.full_name(), preparer, sides.image.clone(), ImageRule::Pictor, budget)?;
+        let channels = |values: [f32; 3]| Tensor::from_slice(&values).view([1, 3, 1, 1]).to_device(device);
+        let (mean, deviation) = match &sides.image {
+            Some(image) => (channels(image.config.mean), channels(image.config.std)),
+            None => (channels([0.0; 3]), channels([1.0; 3])),
+        };
+        Ok(Self { live_sides, tensors, rates, frozen, kind, device, preprocessor, mean, deviation, description })
+    }
+
+    /// True if texts' vectors change while the run goes on.
+    #[must_use]
+    pub fn text_learns(&self) -> bool {
+        self.live_sides.text.is_some()
+    }
+
+    /// Height and width of the network's pictures.
+    ///
+    /// # Errors
+    /// `FailedPrecondition` if the model takes none.
+    pub fn image_size(&self) -> Result<(usize, usize)> {
+        match &self.description.sides.image {
+            Some(image) => Ok((image.height as usize, image.width as usize)),
+            None => Err(Error::FailedPrecondition {
+                reason: "MODEL_TAKES_NO_PICTURES",
+                message: format!(
+                    "{} takes no pictures, but the recipe shows some",
+                    self.description.folder.full_name()
+                ),
+            }),
+        }
+    }
+
+    /// Builds the towers that learn from `tensors`, which have this student's names.
+    ///
+    /// # Errors
+    /// `Internal` if a tensor is missing.
+    pub fn network(&self, tensors: &NamedTensors, is_training: bool) -> Result<Network> {
+        let source = Source::live(tensors, self.kind, self.device, is_training);
+        let description = &self.description;
+        (description.architecture.load)(&description.layout, &self.live_sides, &source)
+    }
+
+    /// Embeds pictures, float32 `[batch, 3, height, width]` from 0 to 1: normalised float32 `[batch, dimension]`.
+    ///
+    /// # Errors
+    /// `FailedPrecondition` if the model takes no pictures.
+    pub fn embed_images(&self, network: &Network, pixels: &Tensor, observer: &mut dyn Observer) -> Result<Tensor> {
+        let tower = network.image.as_ref().or(self.frozen.image.as_ref());
+        let Some(tower) = tower else { return self.image_size().map(|_| Tensor::new()) };
+        let pixels = (pixels.to_device(self.device) - &self.mean) / &self.deviation;
+        Ok(normalise(&tower.embed(&pixels.to_kind(self.kind), observer)))
+    }
+
+    /// Embeds texts: normalised float32 `[texts, dimension]`.
+    ///
+    /// # Errors
+    /// `Unsupported` if the model takes no texts; what the tokenizer says.
+    pub fn embed_texts(&self, network: &Network, texts: &[String]) -> Result<Tensor> {
+        let side = self.description.sides.text.as_ref();
+        let tower = network.text.as_ref().or(self.frozen.text.as_ref());
+        let (Some(tower), Some(side)) = (tower, side) else {
+            return Err(Error::Unsupported(format!("encoding texts with {}", self.description.folder.full_name())));
+        };
+        let tokens = texts.iter().map(|text| self.tokens(text)).collect::<Result<Vec<_>>>()?;
+        let tokens: Vec<&TokenizedText> = tokens.iter().collect();
+        Ok(normalise(&tower.embed(&text_batch(&tokens, side, self.kind, self.device), &mut Unobserved)))
+    }
+
+    /// Embeds any number of texts without gradient, those of similar length together.
+    ///
+    /// # Errors
+    /// As [`Student::embed_texts`].
+    pub fn embed_all_texts(&self, network: &Network, texts: &[String]) -> Result<Tensor> {
+        let _no_gradients = tch::no_grad_guard();
+        let dimension = self.description.sides.dimension as i64;
+        if texts.is_empty() {
+            return Ok(Tensor::zeros([0, dimension], (Kind::Float, self.device)));
+        }
+        let mut order: Vec<usize> = (0..texts.len()).collect();
+        order.sort_by_key(|&number| texts[number].len());
+        let mut parts = Vec::new();
+        for chunk in order.chunks(TEXTS_AT_ONCE) {
+            let chunk: Vec<String> = chunk.iter().map(|&number| texts[number].clone()).collect();
+            parts.push(self.embed_texts(network, &chunk)?);
+        }
+        let mut places = vec![0_i64; order.len()];
+        for (place, number) in order.into_iter().enumerate() {
+            places[number] = place as i64;
+        }
+        Ok(Tensor::cat(&parts, 0).index_select(0, &Tensor::from_slice(&places).to_device(self.device)))
+    }
+
+    /// A stored picture as the model's own preprocessing has it: RGB rows of the network's size.
+    ///
+    /// # Errors
+    /// Those of decoding.
+    pub fn prepare_image(&self, file: &[u8]) -> Result<Vec<u8>> {
+        match self.preprocessor.image(file)? {
+            EncoderInput::Image(image) => Ok(image.pixels.data),
+            EncoderInput::Text(_) => Err(Error::Internal("a picture became a text".to_owned())),
+        }
+    }
+
+    fn tokens(&self, text: &str) -> Result<TokenizedText> {
+        match self.preprocessor.text(text, Role::Document)? {
+            EncoderInput::Text(tokens) => Ok(tokens),
+            EncoderInput::Image(_) => Err(Error::Internal("a text became a picture".to_owned())),
+        }
+    }
+}
+
+/// Rows of length 1.
+#[must_use]
+pub fn normalise(rows: &Tensor) -> Tensor {
+    let rows = rows.to_kind(Kind::Float);
+    let lengths = rows.norm_scalaropt_dim(2.0, [-1_i64].as_slice(), true).clamp_min(1e-12);
+    rows / lengths
+}
