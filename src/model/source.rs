@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
@@ -20,6 +21,8 @@ pub struct NamedTensors {
     pub parameters: BTreeMap<String, Tensor>,
     /// What the network counts by itself, such as running means.
     pub buffers: BTreeMap<String, Tensor>,
+    /// Where the tensors' files are: folders by what stands before the names, such as `vision/`.
+    pub folders: BTreeMap<String, PathBuf>,
 }
 
 /// How a network gets its tensors while it is built.

@@ -121,7 +121,10 @@ impl<'a> Weights<'a> {
         let paths = match origin {
             Origin::Files => files_in(folder)?,
             // A folder without weights is one whose network begins with this run.
-            Origin::Start { .. } => files_if_any(folder)?,
+            Origin::Start { into, .. } => {
+                into.borrow_mut().folders.insert(place.clone(), folder.to_owned());
+                files_if_any(folder)?
+            }
             Origin::Live { .. } => Vec::new(),
         };
         Ok(Self { origin, place, ..Weights::open(&paths, source.kind, source.device)? })

@@ -10,4 +10,7 @@ pub mod piece;
 pub mod random;
 pub mod recipe;
 pub mod sampler;
+pub mod step;
 pub mod student;
+pub mod targets;
+pub mod views;

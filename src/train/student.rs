@@ -29,7 +29,7 @@ pub struct Student {
     frozen: Network,
     pub kind: Kind,
     pub device: Device,
-    preprocessor: ModelPreprocessor,
+    preprocessor: Arc<ModelPreprocessor>,
     mean: Tensor,
     deviation: Tensor,
 }
@@ -75,6 +75,7 @@ impl Student {
             if side.0 {
                 tensors.parameters.extend(side.1.parameters);
                 tensors.buffers.extend(side.1.buffers);
+                tensors.folders.extend(side.1.folders);
             }
         }
         for (name, tensor) in &mut tensors.parameters {
@@ -87,6 +88,7 @@ impl Student {
         let budget = Arc::new(DecodeBudget::new(256 << 20));
         let preprocessor =
             ModelPreprocessor::new(folder.full_name(), preparer, sides.image.clone(), ImageRule::Pictor, budget)?;
+        let preprocessor = Arc::new(preprocessor);
         let channels = |values: [f32; 3]| Tensor::from_slice(&values).view([1, 3, 1, 1]).to_device(device);
         let (mean, deviation) = match &sides.image {
             Some(image) => (channels(image.config.mean), channels(image.config.std)),
@@ -178,15 +180,10 @@ impl Student {
         Ok(Tensor::cat(&parts, 0).index_select(0, &Tensor::from_slice(&places).to_device(self.device)))
     }
 
-    /// A stored picture as the model's own preprocessing has it: RGB rows of the network's size.
-    ///
-    /// # Errors
-    /// Those of decoding.
-    pub fn prepare_image(&self, file: &[u8]) -> Result<Vec<u8>> {
-        match self.preprocessor.image(file)? {
-            EncoderInput::Image(image) => Ok(image.pixels.data),
-            EncoderInput::Text(_) => Err(Error::Internal("a picture became a text".to_owned())),
-        }
+    /// What prepares pictures for this model.
+    #[must_use]
+    pub fn preprocessor(&self) -> Arc<dyn Preprocessor> {
+        Arc::clone(&self.preprocessor) as Arc<dyn Preprocessor>
     }
 
     fn tokens(&self, text: &str) -> Result<TokenizedText> {

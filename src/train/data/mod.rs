@@ -2,8 +2,10 @@
 
 pub mod captions;
 pub mod corpus;
+pub mod pictures;
 pub mod split;
 pub mod text_pool;
 
 pub use corpus::{Corpus, Example};
+pub use pictures::Pictures;
 pub use split::Split;

@@ -11,6 +11,7 @@ pub fn copy(tensors: &NamedTensors) -> NamedTensors {
     NamedTensors {
         parameters: tensors.parameters.iter().map(|(name, tensor)| (name.clone(), copy(tensor))).collect(),
         buffers: tensors.buffers.iter().map(|(name, tensor)| (name.clone(), copy(tensor))).collect(),
+        folders: tensors.folders.clone(),
     }
 }
 
@@ -42,7 +43,7 @@ mod tests {
 
     fn tensors(value: f64) -> NamedTensors {
         let one = [("a".to_owned(), Tensor::from_slice(&[value]))];
-        NamedTensors { parameters: one.into(), buffers: Default::default() }
+        NamedTensors { parameters: one.into(), ..NamedTensors::default() }
     }
 
     fn value(tensors: &NamedTensors) -> f64 {
