@@ -3,12 +3,16 @@
 //! Adding a piece: one file that exports `PIECE`, its `mod` line, its line in the family's `ALL`.
 
 pub mod augment;
+pub mod checkpoint;
 pub mod data;
+pub mod evaluate;
 pub mod objective;
 pub mod optim;
 pub mod piece;
+pub mod progress;
 pub mod random;
 pub mod recipe;
+pub mod result;
 pub mod sampler;
 pub mod step;
 pub mod student;

@@ -1,0 +1,107 @@
+//! What a model can do, measured on items that it did not learn from.
+//!
+//! Adding an evaluator: one file that exports `PIECE`, its `mod` line, its line in [`ALL`].
+
+mod retrieval;
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use tch::Tensor;
+
+use super::data::{Corpus, Pictures};
+use super::piece::Piece;
+use super::student::Student;
+use crate::Result;
+use crate::model::Network;
+
+/// Every evaluator, alphabetic.
+pub const ALL: &[&Piece<dyn Evaluator>] = &[&retrieval::PIECE];
+
+/// Pictures that go through a network at once.
+const PICTURES_AT_ONCE: usize = 128;
+
+/// Measures a model.
+pub trait Evaluator: Send {
+    /// What its figures are called in front of the dot.
+    fn name(&self) -> &str;
+
+    /// True if it is for the end of a run only, such as a test split that nothing may be chosen by.
+    fn is_for_the_end(&self) -> bool;
+
+    /// # Errors
+    /// `InvalidArgument` for its settings on this corpus; those of encoding.
+    fn measure(&self, subject: &Subject<'_>) -> Result<Measured>;
+}
+
+/// What an evaluator found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Measured {
+    /// Values by name; higher is better but for ranks and counts.
+    pub figures: Vec<(String, f64)>,
+    /// The rank of the first right answer to each query, from 1, by the query's name: for comparisons in pairs.
+    pub ranks: Vec<(String, usize)>,
+}
+
+/// The model that is measured, and what its corpus shows.
+pub struct Subject<'a> {
+    pub corpus: &'a Corpus,
+    pictures: Option<&'a Pictures<'a>>,
+    student: &'a Student,
+    network: &'a Network,
+    images: RefCell<HashMap<usize, Tensor>>,
+}
+
+impl<'a> Subject<'a> {
+    #[must_use]
+    pub fn new(
+        corpus: &'a Corpus,
+        pictures: Option<&'a Pictures<'a>>,
+        student: &'a Student,
+        network: &'a Network,
+    ) -> Self {
+        Self { corpus, pictures, student, network, images: RefCell::default() }
+    }
+
+    /// Vectors of examples' pictures, normalised float32 `[examples, dimension]`; each is computed once.
+    ///
+    /// # Errors
+    /// Those of decoding and encoding.
+    pub fn images(&self, examples: &[usize]) -> Result<Tensor> {
+        let _no_gradients = tch::no_grad_guard();
+        let missing: Vec<usize> = {
+            let known = self.images.borrow();
+            let mut missing: Vec<usize> =
+                examples.iter().copied().filter(|number| !known.contains_key(number)).collect();
+            missing.sort_unstable();
+            missing.dedup();
+            missing
+        };
+        let pictures = match self.pictures {
+            Some(pictures) => pictures,
+            None => return self.student.image_size().map(|_| Tensor::new()),
+        };
+        for chunk in missing.chunks(PICTURES_AT_ONCE) {
+            let vectors = self.student.embed_images(
+                self.network,
+                &pictures.prepared(chunk)?,
+                &mut crate::model::observer::Unobserved,
+            )?;
+            let mut known = self.images.borrow_mut();
+            for (row, &number) in chunk.iter().enumerate() {
+                known.insert(number, vectors.get(row as i64));
+            }
+        }
+        let known = self.images.borrow();
+        let rows: Vec<&Tensor> = examples.iter().map(|number| &known[number]).collect();
+        Ok(Tensor::stack(&rows, 0))
+    }
+
+    /// Vectors of texts, in the same form.
+    ///
+    /// # Errors
+    /// Those of encoding.
+    pub fn texts(&self, texts: &[String]) -> Result<Tensor> {
+        self.student.embed_all_texts(self.network, texts)
+    }
+}
