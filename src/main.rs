@@ -3,10 +3,11 @@
 mod commands;
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
-use commands::{models, print_json};
+use commands::{models, print_json, train};
 use pictor::config::{ServeArgs, ServeSettings};
 use pictor::encode::EncodeSettings;
 use pictor::encode::offline::{self, EmbedRequest};
@@ -36,6 +37,8 @@ enum Command {
     /// Looks after the models folder.
     #[command(subcommand)]
     Models(models::ModelsCommand),
+    /// Trains a model by a recipe, on a checkpoint of a store or a stopped server's data.
+    Train(train::TrainArgs),
 }
 
 #[derive(Args)]
@@ -69,13 +72,15 @@ struct EmbedArgs {
     preprocess: ImageRule,
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<ExitCode> {
     let cli = Cli::parse();
     match cli.command {
-        Command::Serve(args) => serve(&args.resolve()?),
-        Command::Embed(args) => embed(args),
-        Command::Models(command) => models::run(command),
+        Command::Serve(args) => serve(&args.resolve()?)?,
+        Command::Embed(args) => embed(args)?,
+        Command::Models(command) => models::run(command)?,
+        Command::Train(args) => return train::run(args),
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn serve(settings: &ServeSettings) -> anyhow::Result<()> {

@@ -1,6 +1,7 @@
 //! What the program's commands do that need more than a line.
 
 pub(crate) mod models;
+pub(crate) mod train;
 
 use std::io::Write as _;
 

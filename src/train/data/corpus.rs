@@ -115,6 +115,27 @@ impl Corpus {
         Ok(corpus)
     }
 
+    /// Takes items out of training that lack what the views show.
+    ///
+    /// # Errors
+    /// `FailedPrecondition` if nothing is left.
+    pub fn keep_usable(&mut self, needs_picture: bool, needs_text: bool) -> Result<()> {
+        for example in &mut self.examples {
+            let has_text = example.captions.iter().any(|texts| !texts.is_empty());
+            example.is_trained &= (example.has_picture() || !needs_picture) && (has_text || !needs_text);
+        }
+        if self.trained().next().is_some() {
+            return Ok(());
+        }
+        let needs = match (needs_picture, needs_text) {
+            (true, true) => "a picture and a text",
+            (true, false) => "a picture",
+            _ => "a text",
+        };
+        let message = format!("no item of the training split has {needs}, which recipe.views show");
+        Err(Error::FailedPrecondition { reason: "NOTHING_TO_TRAIN_ON", message })
+    }
+
     #[must_use]
     pub fn n_concepts(&self) -> usize {
         self.concepts.len()
