@@ -10,7 +10,7 @@ use super::recipe::Recipe;
 use crate::encode::preprocess::{ModelPreprocessor, TextPreparer};
 use crate::encode::torch::text_batch;
 use crate::encode::{EncoderInput, Preprocessor, Role, TokenizedText};
-use crate::image::{DecodeBudget, ImageRule};
+use crate::image::{DecodeBudget, ImagePreparer, ImageRule};
 use crate::model::observer::{Observer, Unobserved};
 use crate::model::{Description, ModelFolder, NamedTensors, Network, Sides, Source};
 use crate::{Error, Result};
@@ -178,6 +178,15 @@ impl Student {
             places[number] = place as i64;
         }
         Ok(Tensor::cat(&parts, 0).index_select(0, &Tensor::from_slice(&places).to_device(self.device)))
+    }
+
+    /// What resizes and crops pictures for this model, if it takes some.
+    ///
+    /// # Errors
+    /// Those of the configuration.
+    pub fn image_preparer(&self) -> Result<Option<ImagePreparer>> {
+        let image = self.description.sides.image.as_ref();
+        image.map(|image| ImagePreparer::new(image.config.clone(), ImageRule::Pictor)).transpose()
     }
 
     /// What prepares pictures for this model.

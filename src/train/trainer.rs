@@ -9,6 +9,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
+use super::augment::Augmenter;
 use super::checkpoint::{self, RunState, behind, failed};
 use super::data::text_pool::TextPool;
 use super::data::{Corpus, Pictures};
@@ -102,9 +103,11 @@ pub fn train(request: &TrainRequest, stop: &AtomicBool) -> Result<Outcome> {
     let start = start::folder(&recipe.model, &request.models_dir, &request.run)?;
     let mut student = Student::new(&start, &recipe, kind, device)?;
     let takes_pictures = student.description.sides.image.is_some();
-    let picture_bytes = (request.resources.memory_bytes / 4) as usize;
+    let picture_bytes = (request.resources.memory_bytes / 8) as usize;
     let size = if takes_pictures { student.image_size()? } else { (1, 1) };
-    let pictures = Pictures::new(&corpus, student.preprocessor(), size, picture_bytes);
+    let augmenter = Augmenter::new(tables("augment", &recipe.augment), size)?;
+    let preparer = student.image_preparer()?;
+    let pictures = Pictures::new(&corpus, student.preprocessor(), preparer, augmenter, size, picture_bytes);
     let mut sampler =
         piece::build(sampler::ALL, "kind", table("sampler", &recipe.sampler))?.bind(&corpus, recipe.seed)?;
     let evaluators: Vec<Box<dyn Evaluator>> = tables("eval", &recipe.eval)

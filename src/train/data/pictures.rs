@@ -8,9 +8,11 @@ use rayon::prelude::*;
 use tch::{Kind, Tensor};
 
 use super::corpus::Corpus;
-use crate::Error;
-use crate::Result;
 use crate::encode::{EncoderInput, Preprocessor};
+use crate::image::ImagePreparer;
+use crate::train::augment::{Augmenter, Drawing};
+use crate::train::random::random_for;
+use crate::{Error, Result};
 
 /// Decodes the corpus's pictures, and keeps them while there is room.
 pub struct Pictures<'c> {
@@ -19,6 +21,9 @@ pub struct Pictures<'c> {
     height: usize,
     width: usize,
     prepared: Mutex<Kept<Vec<u8>>>,
+    augmenter: Augmenter,
+    preparer: Option<ImagePreparer>,
+    drawings: Mutex<Kept<Drawing>>,
 }
 
 /// What is kept, and the bytes that are left for more.
@@ -28,11 +33,19 @@ struct Kept<T> {
 }
 
 impl<'c> Pictures<'c> {
-    /// Pictures for a network of this size, with room to keep `bytes` of them.
+    /// Pictures for a network of this size, with room to keep `bytes` of them in each of two forms.
     #[must_use]
-    pub fn new(corpus: &'c Corpus, preprocessor: Arc<dyn Preprocessor>, size: (usize, usize), bytes: usize) -> Self {
-        let kept = Kept { by_example: HashMap::new(), bytes_left: bytes };
-        Self { corpus, preprocessor, height: size.0, width: size.1, prepared: Mutex::new(kept) }
+    pub fn new(
+        corpus: &'c Corpus,
+        preprocessor: Arc<dyn Preprocessor>,
+        preparer: Option<ImagePreparer>,
+        augmenter: Augmenter,
+        (height, width): (usize, usize),
+        bytes: usize,
+    ) -> Self {
+        let prepared = Mutex::new(Kept { by_example: HashMap::new(), bytes_left: bytes });
+        let drawings = Mutex::new(Kept { by_example: HashMap::new(), bytes_left: bytes });
+        Self { corpus, preprocessor, height, width, prepared, augmenter, preparer, drawings }
     }
 
     /// Examples' pictures as the model's own preprocessing has them: float32 `[examples, 3, height, width]` from 0 to 1.
@@ -53,25 +66,62 @@ impl<'c> Pictures<'c> {
     ///
     /// # Errors
     /// As [`Pictures::prepared`].
-    pub fn shown(&self, examples: &[usize], _seed: u64, _draw: [u64; 2]) -> Result<Tensor> {
-        self.prepared(examples)
+    pub fn shown(&self, examples: &[usize], seed: u64, draw: [u64; 2]) -> Result<Tensor> {
+        let Some(preparer) = self.preparer.as_ref().filter(|_| !self.augmenter.is_empty()) else {
+            return self.prepared(examples);
+        };
+        let size = 3 * self.height * self.width;
+        let pictures: Vec<Vec<f32>> = examples
+            .par_iter()
+            .enumerate()
+            .map(|(place, &number)| {
+                let drawing = self.drawing(number, preparer)?;
+                let mut random = random_for(seed, "augment", &[draw[0], draw[1], place as u64]);
+                let mut picture = Vec::with_capacity(size);
+                self.augmenter.draw(&drawing, &mut random, &mut picture);
+                Ok(picture)
+            })
+            .collect::<Result<_>>()?;
+        let shape = [examples.len() as i64, 3, self.height as i64, self.width as i64];
+        Ok(Tensor::from_slice(&pictures.concat()).view(shape))
+    }
+
+    fn drawing(&self, number: usize, preparer: &ImagePreparer) -> Result<Arc<Drawing>> {
+        let example = &self.corpus.examples[number];
+        keep(&self.drawings, number, || {
+            let file = self.corpus.picture(number)?;
+            let drawing = Drawing::decode(&file, preparer, example.is_flippable)
+                .map_err(|error| error.within(&format!("item {:?}", example.id)))?;
+            let bytes = drawing.rgba.len();
+            Ok((drawing, bytes))
+        })
     }
 
     fn prepare(&self, number: usize) -> Result<Arc<Vec<u8>>> {
-        if let Some(kept) = self.prepared.lock().by_example.get(&number) {
-            return Ok(Arc::clone(kept));
-        }
-        let file = self.corpus.picture(number)?;
         let example = &self.corpus.examples[number];
-        let input = self.preprocessor.image(&file).map_err(|error| error.within(&format!("item {:?}", example.id)))?;
-        let EncoderInput::Image(image) = input else {
-            return Err(Error::Internal("a picture became a text".to_owned()));
-        };
-        let picture = Arc::new(image.pixels.data);
-        let mut kept = self.prepared.lock();
-        if kept.bytes_left >= picture.len() && kept.by_example.insert(number, Arc::clone(&picture)).is_none() {
-            kept.bytes_left -= picture.len();
-        }
-        Ok(picture)
+        keep(&self.prepared, number, || {
+            let file = self.corpus.picture(number)?;
+            let input =
+                self.preprocessor.image(&file).map_err(|error| error.within(&format!("item {:?}", example.id)))?;
+            let EncoderInput::Image(image) = input else {
+                return Err(Error::Internal("a picture became a text".to_owned()));
+            };
+            let bytes = image.pixels.data.len();
+            Ok((image.pixels.data, bytes))
+        })
     }
+}
+
+/// Gives what is kept, or makes it and keeps it if there is room.
+fn keep<T>(kept: &Mutex<Kept<T>>, number: usize, make: impl FnOnce() -> Result<(T, usize)>) -> Result<Arc<T>> {
+    if let Some(found) = kept.lock().by_example.get(&number) {
+        return Ok(Arc::clone(found));
+    }
+    let (made, bytes) = make()?;
+    let made = Arc::new(made);
+    let mut kept = kept.lock();
+    if kept.bytes_left >= bytes && kept.by_example.insert(number, Arc::clone(&made)).is_none() {
+        kept.bytes_left -= bytes;
+    }
+    Ok(made)
 }
