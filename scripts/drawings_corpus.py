@@ -168,7 +168,7 @@ def draw(archives, folder, concepts, table):
     drawings += png_drawings(archives[TWITTER], "twemoji", folder, table)
     jobs, codes = [], fluent_codes(concepts)
     for found, path in svg_drawings(archives[FLUENT], r"package/icons/(modern|flat)/(.+)\.svg", folder):
-        style, code = f"fluent-{found[1]}", codes.get(found[2])
+        style, code = f"fluent-{found[1]}", codes.get(found[2].removesuffix("-default"))
         if code:
             drawings.append(("fluent", style, code, f"{style}-{code}.png"))
             jobs.append((path, folder / f"{style}-{code}.png"))
