@@ -61,6 +61,16 @@ pub fn decode(data: &[u8], rule: ImageRule) -> Result<Pixels> {
     Ok(Pixels { width, height, data })
 }
 
+/// Decodes a PNG file with its transparency: width, height, and red, green, blue and opacity of each pixel. `None` if the file is
+/// no PNG or has no transparency in colour.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_transparent(data: &[u8]) -> Result<Option<(u32, u32, Vec<u8>)>> {
+    let (format, _) = check(data)?;
+    guard(format, || format.decode_transparent(data))
+}
+
 /// Runs a decoder; if it panics, the file is refused.
 pub(super) fn guard<T>(format: Format, work: impl FnOnce() -> Result<T>) -> Result<T> {
     // The work owns what it changes, so nothing half-made survives.

@@ -17,7 +17,7 @@ mod thumbnail;
 pub use budget::{DecodeBudget, DecodeShare};
 pub use coefficients::Filter;
 pub use config::{CropRounding, CropRule, IMAGE_RULE_VERSION, ImageConfig, MAX_SIDE, ResizeRule};
-pub use decode::{ImageRule, Pixels, decode};
+pub use decode::{ImageRule, Pixels, decode, decode_transparent};
 pub use header::{ImageHeader, read_header};
 pub use prepare::ImagePreparer;
 pub use resize::{Raster, Window, resize};

@@ -18,3 +18,4 @@ mod serve;
 mod store;
 mod support;
 mod tidy;
+mod train;

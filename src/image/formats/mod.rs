@@ -86,6 +86,14 @@ impl Format {
         }
     }
 
+    /// Decodes with transparency; `None` for formats and files without.
+    pub(super) fn decode_transparent(self, data: &[u8]) -> Result<Option<(u32, u32, Vec<u8>)>> {
+        match self {
+            Self::Png => png::decode_transparent(data),
+            _ => Ok(None),
+        }
+    }
+
     /// Decodes to RGB as stored, `layout.width` × `layout.height`.
     pub(super) fn decode(self, data: &[u8], layout: &Layout, rule: ImageRule) -> Result<Vec<u8>> {
         match self {

@@ -46,6 +46,21 @@ fn read_header(content: &[u8]) -> Result<Layout> {
     Ok(layout)
 }
 
+/// The pixels with their transparency, eight bits a value, four values a pixel; `None` if the file has none.
+pub(super) fn decode_transparent(data: &[u8]) -> Result<Option<(u32, u32, Vec<u8>)>> {
+    let fault = |error| damaged("PNG", error);
+    let mut decoder = Decoder::new(Cursor::new(data));
+    decoder.set_transformations(Transformations::EXPAND | Transformations::STRIP_16);
+    let mut reader = decoder.read_info().map_err(fault)?;
+    if reader.output_color_type().0 != ColorType::Rgba {
+        return Ok(None);
+    }
+    let size = reader.output_buffer_size().ok_or_else(|| refused("the PNG file is too large"))?;
+    let mut pixels = vec![0; size];
+    let frame = reader.next_frame(&mut pixels).map_err(fault)?;
+    Ok(Some((frame.width, frame.height, pixels)))
+}
+
 pub(super) fn decode(data: &[u8], layout: &Layout, rule: ImageRule) -> Result<Vec<u8>> {
     let fault = |error| damaged("PNG", error);
     let mut decoder = Decoder::new(Cursor::new(data));

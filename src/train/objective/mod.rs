@@ -2,6 +2,11 @@
 //!
 //! Adding a term: one file that exports `PIECE`, its `mod` line, its line in [`ALL`].
 
+mod cyclic;
+mod features;
+mod interactive;
+mod relations;
+mod sigmoid;
 mod softmax;
 
 use tch::Tensor;
@@ -10,7 +15,8 @@ use super::piece::Piece;
 use crate::Result;
 
 /// Every term, alphabetic.
-pub const ALL: &[&Piece<dyn Term>] = &[&softmax::PIECE];
+pub const ALL: &[&Piece<dyn Term>] =
+    &[&cyclic::PIECE, &features::PIECE, &interactive::PIECE, &relations::PIECE, &sigmoid::PIECE, &softmax::PIECE];
 
 /// The vectors of one step. Every row is L2-normalised float32 (float64 in tests of exactness).
 pub struct Views {

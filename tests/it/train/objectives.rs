@@ -1,0 +1,188 @@
+//! Losses against values of the papers' own code, and what holds for every term.
+//!
+//! The reference values come from open_clip's `ClipLoss` (torch 1.12.1, float64) on the vectors below.
+
+use pictor::train::objective::{ALL, Bank, Targets, Term, Views};
+use pictor::train::piece::{Settings, build};
+use tch::{Kind, Tensor};
+
+const ROWS: usize = 6;
+
+fn rows(width: usize, value: impl Fn(f64, f64) -> f64) -> Tensor {
+    let values: Vec<f64> =
+        (0..ROWS).flat_map(|i| (0..width).map(move |j| (i as f64, j as f64))).map(|(i, j)| value(i, j)).collect();
+    let rows = Tensor::from_slice(&values).view([ROWS as i64, width as i64]);
+    let lengths = rows.norm_scalaropt_dim(2.0, [1_i64].as_slice(), true);
+    rows / lengths
+}
+
+fn images() -> Tensor {
+    rows(8, |i, j| (0.7 * i + 1.3 * j + 0.1 * i * j).sin())
+}
+
+fn texts() -> Tensor {
+    rows(8, |i, j| (0.5 * i - 0.9 * j + 0.2 * i * j).cos())
+}
+
+fn views(kind: Kind) -> Views {
+    let second = |rows: Tensor| rows.roll(1, 1);
+    let convert = |tensors: Vec<Tensor>| tensors.into_iter().map(|tensor| tensor.to_kind(kind)).collect();
+    Views {
+        images: convert(vec![images(), second(images())]),
+        texts: convert(vec![texts(), second(texts())]),
+        concepts: Tensor::arange(ROWS as i64, (Kind::Int64, tch::Device::Cpu)),
+        bank: Some(Bank {
+            texts: texts().to_kind(kind),
+            concepts: Tensor::arange(ROWS as i64, (Kind::Int64, tch::Device::Cpu)),
+        }),
+        targets: Some(Targets { images: Some(texts().to_kind(kind)), texts: Some(images().to_kind(kind)) }),
+    }
+}
+
+fn term(text: &str) -> Box<dyn Term> {
+    let settings = Settings { place: "objective".to_owned(), table: text.parse().expect("TOML") };
+    build(ALL, "term", settings).expect("a term")
+}
+
+fn loss(term: &dyn Term, views: &Views) -> Tensor {
+    let kind = views.images[0].kind();
+    let scalars: Vec<Tensor> = term
+        .scalars(views)
+        .expect("scalars")
+        .iter()
+        .map(|scalar| Tensor::from(scalar.start).to_kind(kind).set_requires_grad(true))
+        .collect();
+    term.loss(views, &scalars).expect("a loss")
+}
+
+fn one_view(images: Tensor, texts: Tensor) -> Views {
+    Views { images: vec![images], texts: vec![texts], bank: None, targets: None, ..views(Kind::Double) }
+}
+
+fn check(found: f64, expected: f64, tolerance: f64) {
+    assert!((found - expected).abs() <= tolerance, "{found} and not {expected}");
+}
+
+#[test]
+fn the_vectors_are_those_of_the_reference() {
+    for (column, expected) in [0.0, 0.508_342_015, 0.271_961_787, -0.362_843_096].into_iter().enumerate() {
+        check(images().double_value(&[0, column as i64]), expected, 1e-9);
+    }
+    check(texts().double_value(&[5, 0]), -0.302_827_030, 1e-9);
+}
+
+#[test]
+fn softmax_agrees_with_open_clip() {
+    let softmax = term(
+        r#"term = "softmax"
+        pair = "images-texts""#,
+    );
+    let (images, texts) = (images().set_requires_grad(true), texts().set_requires_grad(true));
+    let found = loss(&*softmax, &one_view(images.shallow_clone(), texts.shallow_clone()));
+    check(found.double_value(&[]), 1.390_222_882_191, 1e-9);
+    found.backward();
+    check(images.grad().norm().double_value(&[]), 4.365_063_551_972, 1e-9);
+    check(texts.grad().norm().double_value(&[]), 4.574_001_360_547, 1e-9);
+    let single = one_view(images.detach().to_kind(Kind::Float), texts.detach().to_kind(Kind::Float));
+    check(loss(&*softmax, &single).double_value(&[]), 1.390_222_882_191, 1e-5);
+}
+
+/// RegionCLIP's `MILCrossEntropy` with labels 0 0 1 2 2 2 goes one way and sums the probabilities of equal labels.
+#[test]
+fn several_positives_agree_with_the_reference() {
+    let mut single = one_view(images(), texts());
+    single.concepts = Tensor::from_slice(&[0_i64, 0, 1, 2, 2, 2]);
+    for (scale, expected) in [(10.0, 0.316_822_297_634), (100.0, 1.193_102_245_400)] {
+        let softmax = term(&format!(
+            "term = \"softmax\"\npair = \"images-texts\"\npositives = \"sum\"\nbackwards = 0.0\nscale = {scale:?}"
+        ));
+        check(loss(&*softmax, &single).double_value(&[]), expected, 1e-9);
+    }
+}
+
+/// One table for each term and way of using it.
+const TERMS: [&str; 5] = [
+    "term = \"softmax\"\npair = \"images-texts\"",
+    "term = \"softmax\"\npair = \"images-texts\"\npositives = \"mean\"\npositive_above = 0.9",
+    "term = \"softmax\"\npair = \"images-images\"\npositives = \"sum\"",
+    "term = \"softmax\"\npair = \"texts-texts\"",
+    "term = \"softmax\"\npair = \"images-bank\"",
+];
+
+#[test]
+fn every_term_is_tried() {
+    for piece in ALL {
+        let name = format!("term = \"{}\"", piece.name);
+        assert!(TERMS.iter().any(|table| table.starts_with(&name)), "{} has no line in TERMS", piece.name);
+    }
+}
+
+#[test]
+fn terms_are_finite_and_do_not_depend_on_the_order_of_rows() {
+    for table in TERMS {
+        let (term, views) = (term(table), views(Kind::Double));
+        let order = Tensor::from_slice(&[3_i64, 0, 5, 1, 4, 2]);
+        let shuffle = |rows: &Tensor| rows.index_select(0, &order);
+        let targets = views.targets.as_ref().expect("targets");
+        let shuffled = Views {
+            images: views.images.iter().map(shuffle).collect(),
+            texts: views.texts.iter().map(shuffle).collect(),
+            concepts: shuffle(&views.concepts),
+            bank: views.bank.as_ref().map(|bank| Bank { texts: bank.texts.copy(), concepts: bank.concepts.copy() }),
+            targets: Some(Targets {
+                images: targets.images.as_ref().map(shuffle),
+                texts: targets.texts.as_ref().map(shuffle),
+            }),
+        };
+        let (one, other) = (loss(&*term, &views).double_value(&[]), loss(&*term, &shuffled).double_value(&[]));
+        assert!(one.is_finite(), "{table}: {one}");
+        check(one, other, 1e-10);
+    }
+}
+
+/// Steps along the gradient must bring a term down on one batch, and the gradient must be that of finite differences.
+#[test]
+fn terms_learn_one_batch_by_their_gradients() {
+    for table in TERMS {
+        let term = term(table);
+        let leaves: Vec<Tensor> = [images(), images().roll(1, 1), texts(), texts().roll(1, 1)]
+            .into_iter()
+            .map(|rows| rows.set_requires_grad(true))
+            .collect();
+        let value = |leaves: &[Tensor]| {
+            let unit = |rows: &Tensor| rows / rows.norm_scalaropt_dim(2.0, [1_i64].as_slice(), true);
+            let leaves: Vec<Tensor> = leaves.iter().map(unit).collect();
+            let mut views = views(Kind::Double);
+            views.images = leaves[..2].iter().map(Tensor::shallow_clone).collect();
+            views.texts = leaves[2..].iter().map(Tensor::shallow_clone).collect();
+            loss(&*term, &views)
+        };
+        let start = value(&leaves);
+        start.backward();
+        let leaf = leaves.iter().position(|leaf| leaf.grad().defined()).expect("a gradient");
+        for place in [0, 9, 25] {
+            let nudged = |step: f64| {
+                let mut changed: Vec<Tensor> = leaves.iter().map(|leaf| leaf.detach().copy()).collect();
+                let flat = changed[leaf].view(-1);
+                let _ = flat.get(place).g_add_scalar_(step);
+                changed[leaf] = flat.view([ROWS as i64, 8]);
+                value(&changed).double_value(&[])
+            };
+            let slope = (nudged(1e-5) - nudged(-1e-5)) / 2e-5;
+            check(leaves[leaf].grad().view(-1).double_value(&[place]), slope, 1e-6);
+        }
+        for _ in 0..300 {
+            leaves.iter().for_each(|leaf| leaf.shallow_clone().zero_grad());
+            value(&leaves).backward();
+            let _no_gradients = tch::no_grad_guard();
+            for leaf in &leaves {
+                let gradient = leaf.grad();
+                if gradient.defined() {
+                    let _ = leaf.shallow_clone().g_sub_(&(gradient * 0.1));
+                }
+            }
+        }
+        let (start, end) = (start.double_value(&[]), value(&leaves).double_value(&[]));
+        assert!(end < 0.2 * start, "{table}: from {start} to {end}");
+    }
+}
