@@ -46,7 +46,8 @@ impl Term for Interactive {
         let others = same.scatter_value(1, &own.unsqueeze(1), 0);
         let way = |student: &Tensor, teacher: &Tensor| {
             let logits = student.matmul(&teacher.transpose(0, 1)) * log_scale.exp();
-            logits.masked_fill(&others, f64::NEG_INFINITY).cross_entropy_for_logits(&own)
+            let logits = logits.masked_fill(&others, f64::NEG_INFINITY);
+            logits.cross_entropy_loss::<Tensor>(&own, None, tch::Reduction::Mean, -100, 0.0)
         };
         Ok((way(images, teacher_texts) + way(texts, teacher_images)) / 2.0)
     }

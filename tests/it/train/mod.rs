@@ -1,6 +1,7 @@
-//! Objectives against reference values, augmentations, recipes, and whole runs of the trainer.
+//! Objectives and the optimiser against reference values, augmentations, recipes, and whole runs of the trainer.
 
 mod augmentations;
 mod objectives;
+mod optimiser;
 mod recipes;
 mod runs;

@@ -1,8 +1,11 @@
 //! Whole runs on small models: they learn, they can be taken up again, and what they write is a model.
 
 use std::collections::BTreeMap;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use pictor::encode::EncodeSettings;
 use pictor::encode::offline::{EmbedRequest, embed};
@@ -150,12 +153,9 @@ fn a_run_that_was_stopped_ends_as_if_it_had_not_been() {
         let outcome = std::thread::scope(|scope| {
             let asking = scope.spawn(|| {
                 let first = losses(&world.run("stopped")).len();
-                let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
-                while n_stops < 3
-                    && losses(&world.run("stopped")).len() <= first
-                    && std::time::Instant::now() < deadline
-                {
-                    std::thread::sleep(std::time::Duration::from_millis(2));
+                let deadline = Instant::now() + Duration::from_secs(60);
+                while n_stops < 3 && losses(&world.run("stopped")).len() <= first && Instant::now() < deadline {
+                    std::thread::sleep(Duration::from_millis(2));
                 }
                 stop.store(n_stops < 3, Ordering::Relaxed);
             });
@@ -234,4 +234,64 @@ fn frozen_towers_keep_their_bytes_and_mistakes_are_named() {
     refused(frozen.replace("\"vision/.*\"", "\"vision/embeddings.*\""), "a", "matched by no rule");
     refused(frozen.replace("things", "nothing"), "b", "nothing");
     refused(frozen.replace("\"all\"", "\"all\"\nunknown = 1"), "c", "unknown");
+}
+
+/// The process of a run, as the command line starts it.
+fn start(world: &World, recipe: &Path, run: &str) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_pictor-server"))
+        .args(["train", "--device", "cpu", "--threads", "2", "--memory", "1073741824", "--recipe"])
+        .arg(recipe)
+        .arg("--data-dir")
+        .arg(world.folder.path().join("data"))
+        .arg("--models-dir")
+        .arg(world.tower.models())
+        .arg("--run")
+        .arg(world.run(run))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the process of a run")
+}
+
+/// Killed again and again, a run ends with the bits of one that never was; asked to stop, it exits with 75.
+#[test]
+fn a_run_that_is_killed_goes_on_to_the_same_end() {
+    let world = World::new("pictor", 24);
+    let recipe = world.folder.path().join("recipe.toml");
+    std::fs::write(&recipe, world.recipe(40, |_| {})).expect("write");
+    let status = start(&world, &recipe, "whole").wait().expect("an end");
+    assert!(status.success(), "{status}");
+    let mut kills = Vec::new();
+    for signal in [libc::SIGKILL, libc::SIGTERM, libc::SIGKILL] {
+        let first = losses(&world.run("killed")).len();
+        let mut child = start(&world, &recipe, "killed");
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while losses(&world.run("killed")).len() <= first && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        // SAFETY: `kill` takes numbers only, and the child has not been waited for, so the number is still its own.
+        let sent = unsafe { libc::kill(child.id().cast_signed(), signal) };
+        assert_eq!(sent, 0, "the child is there");
+        let status = child.wait().expect("an end");
+        kills.push((status.signal(), status.code()));
+    }
+    assert_eq!(kills[0], (Some(libc::SIGKILL), None));
+    assert!(kills[1] == (None, Some(75)) || kills[1] == (None, Some(0)), "{kills:?}");
+    let status = start(&world, &recipe, "killed").wait().expect("an end");
+    assert!(status.success(), "{status}");
+    let result = |run: &str| std::fs::read_to_string(world.run(run).join("result.json")).expect("a result");
+    assert_eq!(result("killed"), result("whole"));
+    assert_eq!(losses(&world.run("killed")), losses(&world.run("whole")));
+}
+
+#[test]
+fn a_run_that_fails_says_why() {
+    let world = World::new("pictor", 16);
+    let recipe = world.folder.path().join("recipe.toml");
+    std::fs::write(&recipe, world.recipe(5, |_| {}).replace("things", "nothing")).expect("write");
+    let status = start(&world, &recipe, "run").wait().expect("an end");
+    assert_eq!(status.code(), Some(1));
+    let error = std::fs::read_to_string(world.run("run").join("error.json")).expect("an error");
+    let error: serde_json::Value = serde_json::from_str(&error).expect("JSON");
+    assert_eq!(error["reason"], "NOT_FOUND");
 }
