@@ -5,8 +5,8 @@
 pub mod augment;
 pub mod checkpoint;
 pub mod data;
-pub mod evaluate;
-pub mod objective;
+pub mod eval;
+pub mod loss;
 pub mod optim;
 pub mod piece;
 pub mod progress;

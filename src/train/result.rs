@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, serialize_to_file};
@@ -37,9 +37,9 @@ pub struct NewRevision<'a> {
 ///
 /// # Errors
 /// `Storage`, `StorageFull`; `FailedPrecondition` if what was written does not read as a model.
-pub fn write(new: NewRevision<'_>) -> Result<ModelFolder> {
+pub fn write(new: &NewRevision<'_>) -> Result<ModelFolder> {
     let temporary = new.models_dir.join(format!(".new-{}", unique_id()));
-    let written = fill(&new, &temporary).and_then(|(description, card)| publish(&new, &temporary, &description, card));
+    let written = fill(new, &temporary).and_then(|(description, card)| publish(new, &temporary, &description, &card));
     if written.is_err() {
         // What is left would be found by nobody.
         let _ = fs::remove_dir_all(&temporary);
@@ -86,7 +86,7 @@ fn fill(new: &NewRevision<'_>, folder: &Path) -> Result<(Description, Card)> {
     Ok((description, card))
 }
 
-fn publish(new: &NewRevision<'_>, temporary: &Path, description: &Description, card: Card) -> Result<ModelFolder> {
+fn publish(new: &NewRevision<'_>, temporary: &Path, description: &Description, card: &Card) -> Result<ModelFolder> {
     let revision = format!("t{}", &description.fingerprint[..12]);
     let model = new.models_dir.join(new.name);
     let path = model.join(&revision);
@@ -180,7 +180,7 @@ impl Blob {
     }
 }
 
-fn write_file(path: &PathBuf, blobs: &BTreeMap<String, Blob>) -> Result<()> {
+fn write_file(path: &Path, blobs: &BTreeMap<String, Blob>) -> Result<()> {
     let mut views = Vec::with_capacity(blobs.len());
     for (name, Blob { dtype, shape, bytes }) in blobs {
         let view = TensorView::new(*dtype, shape.clone(), bytes)

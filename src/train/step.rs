@@ -6,7 +6,7 @@ use tch::{Kind, Tensor};
 
 use super::data::text_pool::TextPool;
 use super::data::{Corpus, Pictures};
-use super::objective::{Bank, Scalar, Targets, Term, Views};
+use super::loss::{Bank, Scalar, Targets, Term, Views};
 use super::random::random_for;
 use super::recipe::{PatchDropRecipe, RunRecipe};
 use super::sampler::Row;

@@ -53,7 +53,7 @@ impl Student {
         let images = if sides.image.is_some() { start(&only_image)? } else { NamedTensors::default() };
         let names: std::collections::BTreeSet<&str> =
             texts.parameters.keys().chain(images.parameters.keys()).map(String::as_str).collect();
-        let rates = learning_rates(&recipe.parameters, names.iter().copied())?;
+        let rates = learning_rates(&recipe.parameters, &names.iter().copied())?;
         let learns = |tensors: &NamedTensors| tensors.parameters.keys().any(|name| rates.contains_key(name));
         let (text_learns, image_learns) = (learns(&texts), learns(&images));
         if rates.is_empty() {
@@ -204,7 +204,6 @@ impl Student {
 }
 
 /// Rows of length 1.
-#[must_use]
 pub fn normalise(rows: &Tensor) -> Tensor {
     let rows = rows.to_kind(Kind::Float);
     let lengths = rows.norm_scalaropt_dim(2.0, [-1_i64].as_slice(), true).clamp_min(1e-12);

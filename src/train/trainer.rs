@@ -13,7 +13,7 @@ use super::augment::Augmenter;
 use super::checkpoint::{self, RunState, behind, failed};
 use super::data::text_pool::TextPool;
 use super::data::{Corpus, Pictures};
-use super::evaluate::{self, Evaluator, Subject};
+use super::eval::{self, Evaluator, Subject};
 use super::optim::adamw::{AdamW, AdamWSettings, Rate};
 use super::optim::average::{copy, follow, mix};
 use super::optim::schedule::Schedule;
@@ -22,7 +22,7 @@ use super::recipe::{Recipe, table, tables};
 use super::result::{self, NewRevision};
 use super::step::{StepContext, WeightedTerm};
 use super::student::Student;
-use super::{objective, piece, sampler, start, targets, views};
+use super::{loss, piece, sampler, start, targets, views};
 use crate::model::device::device_name;
 use crate::model::{Description, DeviceChoice, NamedTensors, PrecisionChoice, folder};
 use crate::resources::Resources;
@@ -112,7 +112,7 @@ pub fn train(request: &TrainRequest, stop: &AtomicBool) -> Result<Outcome> {
         piece::build(sampler::ALL, "kind", table("sampler", &recipe.sampler))?.bind(&corpus, recipe.seed)?;
     let evaluators: Vec<Box<dyn Evaluator>> = tables("eval", &recipe.eval)
         .into_iter()
-        .map(|settings| piece::build(evaluate::ALL, "evaluator", settings))
+        .map(|settings| piece::build(eval::ALL, "evaluator", settings))
         .collect::<Result<_>>()?;
     let target_source = recipe
         .targets
@@ -280,7 +280,7 @@ pub fn train(request: &TrainRequest, stop: &AtomicBool) -> Result<Outcome> {
         seconds,
         program: env!("CARGO_PKG_VERSION"),
     };
-    let model = result::write(NewRevision {
+    let model = result::write(&NewRevision {
         models_dir: &request.models_dir,
         name: &recipe.name,
         start: &start,
@@ -323,7 +323,7 @@ fn terms(recipe: &Recipe) -> Result<Vec<WeightedTerm>> {
         let name = settings.table.get("term").and_then(toml::Value::as_str).unwrap_or_default().to_owned();
         let is_taken = terms.iter().any(|term| term.name == name);
         let name = if is_taken { format!("{name}_{number}") } else { name };
-        let term = piece::build(objective::ALL, "term", settings)?;
+        let term = piece::build(loss::ALL, "term", settings)?;
         terms.push(WeightedTerm { name, weight, term, scalars: Vec::new() });
     }
     Ok(terms)
@@ -430,7 +430,7 @@ fn all_tensors(
         }
     }
     for term in terms {
-        let named = |(scalar, tensor): &(objective::Scalar, Tensor)| {
+        let named = |(scalar, tensor): &(loss::Scalar, Tensor)| {
             (format!("s/{}", scalar_name(&term.name, scalar.name)), tensor.shallow_clone())
         };
         all.extend(term.scalars.iter().map(named));

@@ -53,9 +53,7 @@ impl Plan {
         let before = self.colours;
         let mixed =
             |row: usize, column: usize| (0..3).map(|inner| next[row][inner] * before[inner][column]).sum::<f32>();
-        for row in 0..3 {
-            self.colours[row] = [mixed(row, 0), mixed(row, 1), mixed(row, 2), mixed(row, 3) + next[row][3]];
-        }
+        self.colours = [0, 1, 2].map(|row| [mixed(row, 0), mixed(row, 1), mixed(row, 2), mixed(row, 3) + next[row][3]]);
     }
 }
 

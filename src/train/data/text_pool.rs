@@ -83,7 +83,6 @@ impl TextPool {
     }
 
     /// The vectors of rows, float32 `[rows, dimension]`.
-    #[must_use]
     pub fn vectors(&self, rows: &[i64]) -> Tensor {
         let rows = Tensor::from_slice(rows).to_device(self.vectors.device());
         self.vectors.index_select(0, &rows)

@@ -16,7 +16,7 @@ pub type LearningRates = BTreeMap<String, f64>;
 /// `InvalidArgument` for a rule that is no expression or matches nothing, and for names that no rule matches.
 pub fn learning_rates<'n>(
     rules: &[ParameterRule],
-    names: impl Iterator<Item = &'n str> + Clone,
+    names: &(impl Iterator<Item = &'n str> + Clone),
 ) -> Result<LearningRates> {
     let place = |number: usize| format!("recipe.parameters[{number}].match");
     let mut expressions = Vec::with_capacity(rules.len());
@@ -101,14 +101,14 @@ mod tests {
     #[test]
     fn layers_learn_slower_the_deeper_they_lie() {
         let rules = [rule("text/.*", true, None), rule(".*", false, Some(0.5))];
-        let rates = learning_rates(&rules, NAMES.into_iter()).expect("rates");
+        let rates = learning_rates(&rules, &NAMES.into_iter()).expect("rates");
         assert_eq!(rates.into_values().collect::<Vec<_>>(), [0.125, 0.25, 0.5, 1.0]);
     }
 
     #[test]
     fn every_parameter_and_every_rule_counts() {
         let check = |rules: &[ParameterRule], expected: &str| {
-            let error = learning_rates(rules, NAMES.into_iter()).expect_err("a refusal").to_string();
+            let error = learning_rates(rules, &NAMES.into_iter()).expect_err("a refusal").to_string();
             assert!(error.contains(expected), "{error}");
         };
         check(&[rule("vision/.*", false, None)], "text/embeddings.word.weight");

@@ -7,7 +7,7 @@ mod stored;
 use tch::Device;
 
 use super::data::Corpus;
-use super::objective::Targets;
+use super::loss::Targets;
 use super::piece::Piece;
 use crate::Result;
 

@@ -6,7 +6,7 @@ use tch::{Device, Tensor};
 
 use super::{BoundTargets, TargetSource};
 use crate::train::data::Corpus;
-use crate::train::objective::Targets;
+use crate::train::loss::Targets;
 use crate::train::piece::Piece;
 use crate::{Error, Result};
 

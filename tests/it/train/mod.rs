@@ -1,7 +1,7 @@
 //! Objectives and the optimiser against reference values, augmentations, recipes, and whole runs of the trainer.
 
 mod augmentations;
-mod objectives;
+mod losses;
 mod optimiser;
 mod recipes;
 mod runs;

@@ -77,10 +77,7 @@ impl<'a> Subject<'a> {
             missing.dedup();
             missing
         };
-        let pictures = match self.pictures {
-            Some(pictures) => pictures,
-            None => return self.student.image_size().map(|_| Tensor::new()),
-        };
+        let Some(pictures) = self.pictures else { return self.student.image_size().map(|_| Tensor::new()) };
         for chunk in missing.chunks(PICTURES_AT_ONCE) {
             let vectors = self.student.embed_images(
                 self.network,

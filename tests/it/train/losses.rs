@@ -3,7 +3,7 @@
 //! The reference values were computed by the published loss functions (torch 1.12.1, float64) on the vectors below: open_clip's
 //! `ClipLoss` and `SigLipLoss`, CyCLIP's `get_loss`, CLIP-KD's `KDClipLoss`, RegionCLIP's `MILCrossEntropy`.
 
-use pictor::train::objective::{ALL, Bank, Targets, Term, Views};
+use pictor::train::loss::{ALL, Bank, Targets, Term, Views};
 use pictor::train::optim::adamw::{AdamW, AdamWSettings, Rate};
 use pictor::train::piece::{Settings, build};
 use tch::{Kind, Tensor};
@@ -187,7 +187,7 @@ const TERMS: [&str; 10] = [
     "term = \"features\"",
     "term = \"interactive\"",
     "term = \"relations\"\nteacher_scale = 8.0",
-    "term = \"sigmoid\"\nchunk = 4",
+    "term = \"sigmoid\"\nbias = -1.5\nchunk = 4",
     "term = \"softmax\"\npair = \"images-texts\"",
     "term = \"softmax\"\npair = \"images-texts\"\npositives = \"mean\"\npositive_above = 0.9",
     "term = \"softmax\"\npair = \"images-images\"\npositives = \"sum\"",
