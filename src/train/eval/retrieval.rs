@@ -208,8 +208,8 @@ mod tests {
     fn ranks_count_the_wrong_answers_before_the_first_right_one() {
         let gallery = entries(&[[1.0, 0.0], [0.8, 0.6], [0.0, 1.0], [0.8, 0.6]], &[0, 1, 2, 0], 10);
         let queries = entries(&[[1.0, 0.0], [0.8, 0.6], [0.0, 1.0], [1.0, 0.0]], &[0, 0, 1, 7], 0);
-        // The second query's right answer has the same score as a wrong one.
-        assert_eq!(ranks(&queries, &gallery, true), [Some(1), Some(2), Some(2), None]);
+        // The second and the third query's right answer has the same score as a wrong one.
+        assert_eq!(ranks(&queries, &gallery, true), [Some(1), Some(2), Some(3), None]);
         // The same items on both sides: a query does not find itself.
         assert_eq!(ranks(&gallery, &gallery, true), [Some(2), None, None, Some(2)]);
         assert_eq!(ranks(&gallery, &gallery, false), [Some(1), Some(2), Some(1), Some(2)]);
