@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use bytes::Bytes;
+use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
     Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBRecoveryMode, IteratorMode, LogLevel, Options, ReadOptions,
     SnapshotWithThreadMode, WriteBatch, WriteBufferManager,
@@ -59,6 +60,16 @@ impl Database {
     /// Makes everything written so far survive power loss.
     pub(super) fn sync(&self) -> Result<()> {
         self.db.flush_wal(true).map_err(from_rocks)
+    }
+
+    /// Writes the database as of now into a new folder beside it on the disk, mostly by hard links; gives the number of its
+    /// newest write.
+    pub(super) fn checkpoint(&self, path: &Path) -> Result<u64> {
+        let checkpoint = Checkpoint::new(&self.db).map_err(from_rocks)?;
+        // Taken before, so that the folder holds this write and perhaps a few more.
+        let newest = self.db.latest_sequence_number();
+        checkpoint.create_checkpoint(path).map_err(from_rocks)?;
+        Ok(newest)
     }
 
     pub(super) fn view(&self) -> View<'_> {

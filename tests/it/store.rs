@@ -346,3 +346,37 @@ fn an_empty_collection_answers() {
     assert_eq!(block_on(client.0.count(None)), Ok(0));
     assert_eq!(reason_of(block_on(client.0.scroll(None, None, 0, Selection::ALL))), "INVALID_ARGUMENT");
 }
+
+/// A checkpoint holds what was written before it, is opened as any data folder, and shares its files with the store.
+#[test]
+fn a_checkpoint_is_a_frozen_copy() {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let (data, frozen) = (folder.path().join("data"), folder.path().join("frozen"));
+    let catalog = open(&data);
+    catalog.create(new_collection("c")).expect("a collection");
+    let client = Client(catalog.resolve("c").expect("a collection"));
+    let content = Content { media: vec![("p".to_owned(), vec![7; 100_000])], own: vec![5], ..Content::default() };
+    client.upsert(vec![item("before", &content)]).into_iter().for_each(|ack| assert!(ack.is_ok(), "{ack:?}"));
+    let store = catalog.store();
+    let newest = store.checkpoint(&frozen).expect("a checkpoint");
+    assert_eq!(reason_of(store.checkpoint(&frozen)), "ALREADY_EXISTS");
+    client.upsert(vec![simple("after", 1, 2)]).into_iter().for_each(|ack| assert!(ack.is_ok(), "{ack:?}"));
+    assert!(store.checkpoint(&folder.path().join("later")).expect("another") > newest);
+
+    // Both are open at once.
+    let copy = open(&frozen);
+    let frozen_client = Client(copy.resolve("c").expect("the collection"));
+    assert_eq!(frozen_client.ids("own", query(2, 10), None), ["before"]);
+    let mut now = client.ids("own", query(2, 10), None);
+    now.sort();
+    assert_eq!(now, ["after", "before"]);
+    let is_shared = |entry: std::io::Result<std::fs::DirEntry>| {
+        let entry = entry.expect("an entry");
+        let is_data = [".sst", ".blob"].iter().any(|end| entry.file_name().to_string_lossy().ends_with(end));
+        is_data.then(|| entry.metadata().expect("metadata").nlink() > 1)
+    };
+    let shared: Vec<bool> = std::fs::read_dir(frozen.join("store")).expect("files").filter_map(is_shared).collect();
+    assert!(shared.contains(&true), "no file is a hard link: {shared:?}");
+}
