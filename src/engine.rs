@@ -2,6 +2,7 @@
 
 mod catalogue;
 mod items;
+mod jobs;
 mod report;
 
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ use crate::collection::backend::CollectionBackend;
 use crate::collection::{Catalog, CatalogSettings};
 use crate::encode::{EncodeSettings, EncoderRegistry};
 use crate::image::DecodeBudget;
+use crate::jobs::{JobSettings, Jobs};
 use crate::metrics::Metrics;
 use crate::model::device::device_name;
 use crate::model::{DeviceChoice, PrecisionChoice};
@@ -45,6 +47,7 @@ struct Shared {
     catalog: Catalog,
     store: Store,
     encoders: EncoderRegistry,
+    jobs: Jobs,
     metrics: Arc<Metrics>,
     settings: EngineSettings,
     device: String,
@@ -79,8 +82,21 @@ impl Engine {
             store.clone(),
             CatalogSettings { search_pool: Some(search_pool(resources.search_threads)?) },
         )?;
+        let jobs = Jobs::start(
+            store.clone(),
+            JobSettings {
+                program: std::env::current_exe()
+                    .map_err(|error| Error::Internal(format!("this program's own path: {error}")))?,
+                runs_dir: settings.data_dir.join("runs"),
+                models_dir: settings.models_dir.clone(),
+                device: device.clone(),
+                threads: resources.background_threads,
+                memory_bytes: resources.memory_bytes / 2,
+            },
+        )?;
         let shared = Shared {
             catalog,
+            jobs,
             store,
             encoders,
             metrics: Arc::default(),
@@ -127,6 +143,7 @@ impl Engine {
     pub async fn close(&self) -> Result<()> {
         let shared = Arc::clone(&self.shared);
         let close = move || {
+            shared.jobs.stop();
             shared.encoders.stop();
             shared.store.sync()
         };

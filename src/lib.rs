@@ -21,6 +21,7 @@ pub mod http;
 pub mod image;
 pub mod index;
 pub mod ingest;
+pub mod jobs;
 pub mod metrics;
 pub mod model;
 pub mod resources;

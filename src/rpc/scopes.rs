@@ -60,8 +60,18 @@ pub const TABLE: &[(&str, Scope)] = &[
     ("/pictor.v1.Items/SetPayload", Scope::Write),
     ("/pictor.v1.Items/Upsert", Scope::Write),
     ("/pictor.v1.Items/UpsertStream", Scope::Write),
+    ("/pictor.v1.Jobs/CancelJob", Scope::Admin),
+    ("/pictor.v1.Jobs/GetJob", Scope::Read),
+    ("/pictor.v1.Jobs/ListJobs", Scope::Read),
+    ("/pictor.v1.Jobs/ResumeJob", Scope::Admin),
+    ("/pictor.v1.Jobs/WatchJob", Scope::Read),
     ("/pictor.v1.Search/Search", Scope::Read),
     ("/pictor.v1.Search/SearchBatch", Scope::Read),
+    ("/pictor.v1.Training/DropGeneration", Scope::Admin),
+    ("/pictor.v1.Training/Evaluate", Scope::Admin),
+    ("/pictor.v1.Training/Reembed", Scope::Admin),
+    ("/pictor.v1.Training/SwitchGeneration", Scope::Admin),
+    ("/pictor.v1.Training/Train", Scope::Admin),
 ];
 
 /// The scope that a path needs; `None` for a path that nobody serves.

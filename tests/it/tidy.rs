@@ -91,6 +91,7 @@ const ORDER: [&str; 17] = [
     "search",
     "ingest",
     "train",
+    "jobs",
     "metrics",
     "engine",
     "rpc",

@@ -4,5 +4,6 @@ pub(super) mod collections;
 pub(super) mod encoders;
 pub(super) mod filter;
 pub(super) mod items;
+pub(super) mod jobs;
 pub(super) mod search;
 pub(super) mod values;
