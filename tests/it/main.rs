@@ -9,6 +9,7 @@ mod errors;
 mod fixture;
 mod image;
 mod ingest;
+mod jobs;
 mod model;
 mod oracle;
 mod pictures;

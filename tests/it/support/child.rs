@@ -23,9 +23,18 @@ impl ChildServer {
 
     /// Starts on these ports: a client that was connected before finds it again.
     pub(crate) async fn start_at(data_dir: &Path, grpc: SocketAddr, http: SocketAddr) -> Self {
+        Self::launch(data_dir, &models_dir(), grpc, http).await
+    }
+
+    /// Starts on free ports with models of its own.
+    pub(crate) async fn start_with_models(data_dir: &Path, models: &Path) -> Self {
+        Self::launch(data_dir, models, free_port(), free_port()).await
+    }
+
+    async fn launch(data_dir: &Path, models: &Path, grpc: SocketAddr, http: SocketAddr) -> Self {
         let child = Command::new(env!("CARGO_BIN_EXE_pictor-server"))
             .arg("serve")
-            .args(["--data-dir".as_ref(), data_dir.as_os_str(), "--models-dir".as_ref(), models_dir().as_os_str()])
+            .args(["--data-dir".as_ref(), data_dir.as_os_str(), "--models-dir".as_ref(), models.as_os_str()])
             .args(["--grpc", &grpc.to_string(), "--http", &http.to_string(), "--device", "cpu", "--dtype", "f32"])
             .env("PICTOR_LOG", "warn")
             .stdin(Stdio::null())

@@ -1,0 +1,170 @@
+//! Training as a job of a server: it survives its child's death and the server's, and the server serves on.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use pictor_proto::client::Client;
+use pictor_proto::v1;
+use pictor_proto::v1::training_client::TrainingClient;
+
+use crate::encoder::pictures::png;
+use crate::encoder::tower_models::{Tower, picture};
+use crate::fixture::block_on;
+use crate::support::ChildServer;
+
+const RECIPE: &str = r#"
+name = "taught"
+seed = 3
+corpus = { collection = "" }
+captions = { from = [{ path = "texts.name" }] }
+split = {}
+model = { start = "pictor" }
+run = { steps = 150, batch = 8, checkpoint_every = 10, dtype = "f32" }
+sampler = { kind = "items" }
+views = { kind = "paired" }
+objective = [{ term = "softmax", pair = "images-texts" }]
+parameters = [{ match = ".*" }]
+optimiser = { lr = 0.003 }
+schedule = { shape = "cosine" }
+"#;
+
+async fn fill(client: &Client, side: u32) {
+    let field = |name: &str, source| v1::FieldSpec { name: name.to_owned(), source: Some(source) };
+    let image = v1::field_spec::Source::Media(v1::MediaSource { encoder: "pictor".to_owned() });
+    let spec =
+        v1::CollectionSpec { name: "things".to_owned(), fields: vec![field("image", image)], ..Default::default() };
+    let request = v1::CreateCollectionRequest { spec: Some(spec) };
+    client.collections.clone().create_collection(request).await.expect("a collection");
+    let item = |number: usize| {
+        let text = v1::TextParts { chunks: vec![format!("thing {number} red")] };
+        v1::Item {
+            id: format!("item-{number}"),
+            media: vec![v1::Media { data: png(&picture(number, side, side)).into(), ..Default::default() }],
+            texts: [("name".to_owned(), text)].into(),
+            ..Default::default()
+        }
+    };
+    let request =
+        v1::UpsertRequest { collection: "things".to_owned(), items: (0..16).map(item).collect(), ..Default::default() };
+    client.items.clone().upsert(request).await.expect("stored");
+}
+
+async fn train(server: &ChildServer, recipe: &str) -> v1::Job {
+    let mut training =
+        TrainingClient::connect(format!("http://{}", server.grpc)).await.expect("a connection to the server");
+    let request = v1::TrainRequest { collection: "things".to_owned(), recipe: recipe.to_owned(), ..Default::default() };
+    training.train(request).await.expect("a job").into_inner().job.expect("a job")
+}
+
+async fn job(client: &Client, id: &str) -> v1::Job {
+    let reply = client.jobs.clone().get_job(v1::GetJobRequest { id: id.to_owned() }).await.expect("the job");
+    reply.into_inner().job.expect("the job")
+}
+
+/// Waits for something of a job, while the server has to answer other calls.
+async fn until(client: &Client, id: &str, is_so: impl Fn(&v1::Job) -> bool) -> v1::Job {
+    let deadline = Instant::now() + Duration::from_secs(90);
+    loop {
+        let now = job(client, id).await;
+        if is_so(&now) {
+            return now;
+        }
+        assert!(Instant::now() < deadline, "waited in vain: {now:?}");
+        let count = v1::CountRequest { collection: "things".to_owned(), ..Default::default() };
+        client.items.clone().count(count).await.expect("a count while a job runs");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn has_ended(job: &v1::Job) -> bool {
+    matches!(job.state(), v1::JobState::Succeeded | v1::JobState::Failed | v1::JobState::Cancelled)
+}
+
+/// The process of a job, by its command line.
+fn child_of(data: &Path, id: &str) -> Option<i32> {
+    let run = data.join("runs").join(id).display().to_string();
+    std::fs::read_dir("/proc").expect("processes").flatten().find_map(|entry| {
+        let number = entry.file_name().to_string_lossy().parse().ok()?;
+        let command = std::fs::read_to_string(entry.path().join("cmdline")).ok()?;
+        (command.contains("\0train\0") && command.split('\0').any(|word| word == run)).then_some(number)
+    })
+}
+
+fn model_of(job: &v1::Job) -> String {
+    match job.result.as_ref().and_then(|result| result.fields["model"].kind.clone()) {
+        Some(prost_types::value::Kind::StringValue(model)) => model,
+        other => panic!("no model in {other:?}"),
+    }
+}
+
+#[test]
+fn a_job_survives_its_child_and_its_server() {
+    block_on(async {
+        let (folder, tower) = (tempfile::tempdir().expect("a folder"), Tower::new("pictor"));
+        let data = folder.path().join("data");
+        let server = ChildServer::start_with_models(&data, tower.models()).await;
+        let client = server.client().await;
+        fill(&client, tower.side()).await;
+
+        let whole = train(&server, RECIPE).await;
+        let killed = train(&server, RECIPE).await;
+        assert_eq!(killed.state(), v1::JobState::Queued, "one job runs at a time");
+        let whole = until(&client, &whole.id, has_ended).await;
+        assert_eq!(whole.state(), v1::JobState::Succeeded, "{whole:?}");
+
+        until(&client, &killed.id, |job| job.done >= 20).await;
+        let child = child_of(&data, &killed.id).expect("the job's process");
+        // SAFETY: `kill` takes numbers only; at worst the process has ended by itself.
+        unsafe { libc::kill(child, libc::SIGKILL) };
+        until(&client, &killed.id, |job| job.done >= 60 || has_ended(job)).await;
+        server.kill();
+        let patience = Instant::now() + Duration::from_secs(10);
+        while child_of(&data, &killed.id).is_some() {
+            assert!(Instant::now() < patience, "the process outlives its server");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+
+        let server = ChildServer::start_with_models(&data, tower.models()).await;
+        let client = server.client().await;
+        let killed = until(&client, &killed.id, has_ended).await;
+        assert_eq!(killed.state(), v1::JobState::Succeeded, "{killed:?}");
+        assert_eq!(model_of(&killed), model_of(&whole), "the killed run ends with the same bits");
+        assert!(!data.join("runs").join(&killed.id).join("corpus").exists(), "the frozen corpus is let go");
+    });
+}
+
+#[test]
+fn jobs_fail_and_are_cancelled_by_name() {
+    block_on(async {
+        let (folder, tower) = (tempfile::tempdir().expect("a folder"), Tower::new("pictor"));
+        let data = folder.path().join("data");
+        let server = ChildServer::start_with_models(&data, tower.models()).await;
+        let client = server.client().await;
+        fill(&client, tower.side()).await;
+
+        let wrong = train(&server, &RECIPE.replace("\".*\"", "\"vision/x\"")).await;
+        let wrong = until(&client, &wrong.id, has_ended).await;
+        assert_eq!(wrong.state(), v1::JobState::Failed);
+        assert!(wrong.error.contains("matched by no rule"), "{}", wrong.error);
+
+        let long = train(&server, &RECIPE.replace("steps = 150", "steps = 100000")).await;
+        until(&client, &long.id, |job| job.done >= 5).await;
+        client.jobs.clone().cancel_job(v1::CancelJobRequest { id: long.id.clone() }).await.expect("cancelled");
+        let mut watched = client
+            .jobs
+            .clone()
+            .watch_job(v1::WatchJobRequest { id: long.id.clone() })
+            .await
+            .expect("a watch")
+            .into_inner();
+        let mut last = None;
+        while let Some(reply) = watched.message().await.expect("a reply") {
+            last = reply.job;
+        }
+        assert_eq!(last.expect("a job").state(), v1::JobState::Cancelled);
+        assert_eq!(child_of(&data, &long.id), None);
+
+        let refused = client.jobs.clone().get_job(v1::GetJobRequest { id: "job-none".to_owned() }).await;
+        assert_eq!(refused.expect_err("no such job").code(), tonic::Code::NotFound);
+    });
+}
