@@ -105,6 +105,13 @@ pub fn describe_status(status: &Status) -> String {
     text
 }
 
+/// The message of one item's or query's error, with its stable word or its code.
+#[must_use]
+pub fn describe_item_error(error: &pictor_proto::v1::ItemError) -> String {
+    let word = if error.reason.is_empty() { code_name(Code::from_i32(error.code)) } else { error.reason.as_str() };
+    format!("{} ({word})", error.message)
+}
+
 /// The innermost cause, such as "Connection refused".
 fn root_cause(status: &Status) -> Option<String> {
     let mut cause = std::error::Error::source(status)?;

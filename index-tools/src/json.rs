@@ -118,6 +118,50 @@ pub fn short_float(number: f32) -> serde_json::Value {
     number.to_string().parse().ok().and_then(Number::from_f64).map_or(serde_json::Value::Null, Into::into)
 }
 
+/// A wire object as JSON; numbers that are whole are integers.
+#[must_use]
+pub fn struct_to_json(object: &prost_types::Struct) -> serde_json::Value {
+    object.fields.iter().map(|(name, value)| (name.clone(), struct_value_to_json(value))).collect::<Map<_, _>>().into()
+}
+
+fn struct_value_to_json(value: &prost_types::Value) -> serde_json::Value {
+    use prost_types::value::Kind;
+    match &value.kind {
+        None | Some(Kind::NullValue(_)) => serde_json::Value::Null,
+        Some(Kind::BoolValue(is)) => (*is).into(),
+        // Doubles are exact for whole numbers below 2^53.
+        Some(Kind::NumberValue(number)) if number.fract() == 0.0 && number.abs() < 9e15 => (*number as i64).into(),
+        Some(Kind::NumberValue(number)) => (*number).into(),
+        Some(Kind::StringValue(text)) => text.clone().into(),
+        Some(Kind::ListValue(list)) => list.values.iter().map(struct_value_to_json).collect(),
+        Some(Kind::StructValue(object)) => struct_to_json(object),
+    }
+}
+
+/// JSON as a value of a wire object, whose numbers are doubles.
+#[must_use]
+pub fn value_to_struct_value(json: &serde_json::Value) -> prost_types::Value {
+    use prost_types::value::Kind;
+    let kind = match json {
+        serde_json::Value::Null => Kind::NullValue(0),
+        serde_json::Value::Bool(is) => Kind::BoolValue(*is),
+        serde_json::Value::Number(number) => Kind::NumberValue(number.as_f64().unwrap_or(f64::NAN)),
+        serde_json::Value::String(text) => Kind::StringValue(text.clone()),
+        serde_json::Value::Array(values) => {
+            Kind::ListValue(prost_types::ListValue { values: values.iter().map(value_to_struct_value).collect() })
+        }
+        object @ serde_json::Value::Object(_) => Kind::StructValue(struct_from_json(object)),
+    };
+    prost_types::Value { kind: Some(kind) }
+}
+
+/// A JSON object as a wire object; anything else becomes an empty one.
+#[must_use]
+pub fn struct_from_json(json: &serde_json::Value) -> prost_types::Struct {
+    let entries = json.as_object().into_iter().flatten();
+    prost_types::Struct { fields: entries.map(|(name, value)| (name.clone(), value_to_struct_value(value))).collect() }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -2,11 +2,13 @@
 //!
 //! - [`cmd`]: one command a file.
 //! - [`ingest`]: readers, the resuming upload, the journal.
+//! - [`eval`]: queries with known answers and what their ranks say. [`watch`]: following a job.
 //! - [`json`], [`render`]: how values, items and collections are written in JSON.
 //! - [`context`], [`output`], [`failure`]: what every command needs: a connection, stdout, errors and exit codes.
 
 pub mod cmd;
 pub mod context;
+pub mod eval;
 pub mod failure;
 pub mod field_flags;
 pub mod ingest;
@@ -14,6 +16,7 @@ pub mod json;
 pub mod output;
 pub mod render;
 pub mod units;
+pub mod watch;
 
 use std::process::ExitCode;
 

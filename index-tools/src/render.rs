@@ -4,7 +4,7 @@ use pictor_proto::v1;
 use pictor_proto::v1::field_spec::Source;
 use serde_json::{Map, Value, json};
 
-use crate::json::{payload_to_json, short_float, timestamp_text};
+use crate::json::{payload_to_json, short_float, struct_to_json, timestamp_text};
 
 /// A part as `{"kind", "name", "index"}`.
 #[must_use]
@@ -154,7 +154,7 @@ pub fn job(job: &v1::Job) -> Value {
     json!({
         "id": job.id, "kind": job.kind, "state": job_state(job.state()), "done": job.done, "total": job.total,
         "message": job.message, "error": job.error, "created": job.created.as_ref().map(timestamp_text),
-        "heartbeat": job.heartbeat.as_ref().map(timestamp_text),
+        "heartbeat": job.heartbeat.as_ref().map(timestamp_text), "result": job.result.as_ref().map(struct_to_json),
     })
 }
 

@@ -54,6 +54,17 @@ pub fn micros(us: u64) -> String {
     format!("{:.1} ms", us as f64 / 1000.0)
 }
 
+/// Writes seconds with the two units that matter, like `43 s`, `12 min` and `1 h 6 min`.
+#[must_use]
+pub fn seconds(seconds: f64) -> String {
+    let whole = seconds.max(0.0).round() as u64;
+    match whole {
+        0..60 => format!("{whole} s"),
+        60..3600 => format!("{} min", whole / 60),
+        _ => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
+    }
+}
+
 /// Writes a number and its noun, like `1 item` and `2 items`.
 #[must_use]
 pub fn counted(number: u64, noun: &str) -> String {
@@ -88,5 +99,6 @@ mod tests {
         assert_eq!(counted(1, "item"), "1 item");
         assert_eq!(counted(1000, "item"), "1 000 items");
         assert_eq!(micros(4217), "4.2 ms");
+        assert_eq!([43.4, 720.0, 3961.0].map(seconds), ["43 s", "12 min", "1 h 6 min"]);
     }
 }

@@ -14,6 +14,7 @@ use crate::v1::encoders_client::EncodersClient;
 use crate::v1::items_client::ItemsClient;
 use crate::v1::jobs_client::JobsClient;
 use crate::v1::search_client::SearchClient;
+use crate::v1::training_client::TrainingClient;
 
 /// The largest message that a client of ours accepts or sends, in bytes.
 pub const MAX_MESSAGE_BYTES: usize = 64 << 20;
@@ -56,6 +57,7 @@ pub struct Client {
     pub search: SearchClient<AuthenticatedChannel>,
     pub encoders: EncodersClient<AuthenticatedChannel>,
     pub jobs: JobsClient<AuthenticatedChannel>,
+    pub training: TrainingClient<AuthenticatedChannel>,
     pub admin: AdminClient<AuthenticatedChannel>,
 }
 
@@ -91,6 +93,7 @@ impl Client {
             search: SearchClient::new(service()).max_decoding_message_size(MAX_MESSAGE_BYTES),
             encoders: EncodersClient::new(service()).max_decoding_message_size(MAX_MESSAGE_BYTES),
             jobs: JobsClient::new(service()),
+            training: TrainingClient::new(service()),
             admin: AdminClient::new(service()),
         })
     }

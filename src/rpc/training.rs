@@ -5,7 +5,7 @@ use pictor_proto::v1::training_server::Training;
 use tonic::{Request, Response, Status};
 
 use super::convert::filter::filter_from_proto;
-use super::convert::jobs::job_to_proto;
+use super::convert::jobs::{job_to_proto, struct_from_proto};
 use super::status::{answer, to_status};
 use crate::engine::Engine;
 use crate::types::Error;
@@ -22,11 +22,11 @@ fn not_yet<T>(what: &str) -> Reply<T> {
 impl Training for TrainingService {
     async fn train(&self, request: Request<v1::TrainRequest>) -> Reply<v1::TrainResponse> {
         let v1::TrainRequest { collection, recipe, filter, overrides } = request.into_inner();
-        if overrides.is_some_and(|overrides| !overrides.fields.is_empty()) {
-            return not_yet("overriding a recipe's entries");
-        }
+        let overrides = struct_from_proto(overrides.unwrap_or_default());
         let filter = filter_from_proto(filter).map_err(|error| to_status(&error))?;
-        answer(self.0.train(collection, recipe, filter).await, |job| v1::TrainResponse { job: Some(job_to_proto(job)) })
+        answer(self.0.train(collection, recipe, filter, overrides).await, |job| v1::TrainResponse {
+            job: Some(job_to_proto(job)),
+        })
     }
 
     async fn reembed(&self, _: Request<v1::ReembedRequest>) -> Reply<v1::ReembedResponse> {

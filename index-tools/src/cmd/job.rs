@@ -1,11 +1,12 @@
 //! `pictor job list|watch|cancel|resume`.
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::Result;
 use pictor_proto::v1;
 
 use crate::context::Context;
 use crate::output::{left, right};
 use crate::render;
+use crate::watch::watch;
 
 /// The verbs.
 #[derive(clap::Subcommand, Debug)]
@@ -49,23 +50,6 @@ pub async fn run(command: Command, context: &Context) -> Result<()> {
             let reply = jobs.resume_job(context.request(v1::ResumeJobRequest { id })).await?.into_inner();
             show(reply.job.as_slice(), context)
         }
-    }
-}
-
-/// A watch lasts as long as the job: `--timeout` does not apply.
-async fn watch(id: String, context: &Context) -> Result<()> {
-    let mut stream = context.client.jobs.clone().watch_job(v1::WatchJobRequest { id }).await?.into_inner();
-    let mut last = None;
-    while let Some(reply) = stream.message().await? {
-        let job = reply.job.context("the server sent no job")?;
-        let line = format!("{} {} {}/{} {}", job.id, render::job_state(job.state()), job.done, job.total, job.message);
-        context.output.either(&render::job(&job), &line)?;
-        last = Some(job);
-    }
-    let job = last.context("the server sent no job")?;
-    match job.state() {
-        v1::JobState::Succeeded => Ok(()),
-        state => bail!("job {} is {}: {}", job.id, render::job_state(state), job.error),
     }
 }
 

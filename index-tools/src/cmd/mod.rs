@@ -10,6 +10,7 @@ pub mod alias;
 pub mod collection;
 pub mod count;
 pub mod delete;
+pub mod eval;
 pub mod export;
 pub mod field;
 pub mod get;
@@ -17,6 +18,7 @@ pub mod ingest;
 pub mod job;
 pub mod search;
 pub mod status;
+pub mod train;
 
 const EXIT_CODES: &str =
     "Exit codes: 0 done, 1 failed, 2 bad usage, 3 done but items were rejected.\nA closed output pipe counts as done.";
@@ -57,6 +59,10 @@ pub enum Command {
     Export(export::Args),
     /// Show the server, its collections and its encoders
     Status(status::Args),
+    /// Teach an encoder the items of a collection
+    Train(train::Args),
+    /// Measure searches whose right answers are known
+    Eval(eval::Args),
     /// List, watch, cancel and resume jobs
     #[command(subcommand)]
     Job(job::Command),
@@ -82,6 +88,8 @@ pub async fn run(cli: Cli) -> Result<Outcome> {
         Command::Count(args) => count::run(args, &context).await?,
         Command::Export(args) => export::run(args, &context).await?,
         Command::Status(args) => status::run(args, &context).await?,
+        Command::Train(args) => train::run(args, &context).await?,
+        Command::Eval(args) => Box::pin(eval::run(args, &context)).await?,
         Command::Job(command) => job::run(command, &context).await?,
     }
     Ok(Outcome::Done)

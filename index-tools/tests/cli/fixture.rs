@@ -219,9 +219,16 @@ impl State {
             items: self.items.len() as u64,
             version: self.version,
             state: v1::CollectionState::Ready.into(),
+            default_field: "text".into(),
+            fields: vec![v1::FieldInfo { spec: Some(text_field()), generations: vec![v1::Generation::default()] }],
             ..Default::default()
         }
     }
+}
+
+fn text_field() -> v1::FieldSpec {
+    let source = v1::field_spec::Source::Text(v1::TextSource { encoder: "mini".into(), names: Vec::new() });
+    v1::FieldSpec { name: "text".into(), source: Some(source) }
 }
 
 fn stored(item: &v1::Item, version: u64) -> v1::StoredItem {
@@ -470,8 +477,22 @@ impl Search for Server {
 
     async fn search_batch(
         &self,
-        _: Request<v1::SearchBatchRequest>,
+        request: Request<v1::SearchBatchRequest>,
     ) -> Result<Response<v1::SearchBatchResponse>, Status> {
-        Err(Status::unimplemented(""))
+        let mut outcomes = Vec::new();
+        for request in request.into_inner().requests {
+            let outcome = if request.field == "broken" {
+                let message = "there is no field \"broken\"".to_owned();
+                v1::search_outcome::Outcome::Error(v1::ItemError {
+                    code: Code::NotFound.into(),
+                    message,
+                    ..Default::default()
+                })
+            } else {
+                v1::search_outcome::Outcome::Response(self.search(Request::new(request)).await?.into_inner())
+            };
+            outcomes.push(v1::SearchOutcome { outcome: Some(outcome) });
+        }
+        Ok(Response::new(v1::SearchBatchResponse { outcomes }))
     }
 }

@@ -104,6 +104,59 @@ fn a_search_is_sent_as_given() {
 }
 
 #[test]
+fn an_evaluation_counts_ranks() {
+    let home = tempfile::tempdir().expect("a folder");
+    let (server, _running) = Server::new();
+    let source = jsonl(home.path(), 20);
+    run(pictor(server.address, home.path()).args(["ingest", "c"]).arg(&source).arg("--json"));
+    std::fs::write(home.path().join("a.png"), "A").expect("a file");
+    let queries = home.path().join("queries.jsonl");
+    let eval = |lines: &str, flags: &str| {
+        std::fs::write(&queries, lines).expect("a file");
+        let mut command = pictor(server.address, home.path());
+        run(command.args(["--json", "eval", "c", "--queries"]).arg(&queries).args(flags.split_whitespace()))
+    };
+    // The fixture finds the items in the order of their ids, whatever is looked for.
+    let text = |id: &str| format!("{{\"text\": \"x\", \"targets\": [\"{id}\", \"nobody\"]}}\n");
+    let texts: String = ["00000", "00004", "00004", "00019", "none"].map(text).concat();
+    let picture = "{\"image\": \"a.png\", \"targets\": [\"00002\", \"00001\"]}\n";
+    let (code, lines, stderr) = eval(&(texts + picture), "--k 1,5 --exact");
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stderr.contains("1 of 6 queries have none left"), "{stderr}");
+    let figures: Vec<_> = lines
+        .iter()
+        .map(|line| (line["direction"].as_str(), line["metric"].as_str(), line["value"].as_f64()))
+        .collect();
+    assert_eq!(
+        figures,
+        [
+            (Some("image-to-text"), Some("R@1"), Some(0.0)),
+            (Some("image-to-text"), Some("R@5"), Some(1.0)),
+            (Some("image-to-text"), Some("median_rank"), Some(2.0)),
+            (Some("text-to-text"), Some("R@1"), Some(0.25)),
+            (Some("text-to-text"), Some("R@5"), Some(0.75)),
+            (Some("text-to-text"), Some("median_rank"), Some(5.0)),
+        ]
+    );
+    assert_eq!((&lines[3]["gallery"], &lines[3]["queries"]), (&json!(20), &json!(4)));
+    assert!(lines[3]["chance"].as_f64().is_some_and(|chance| (chance - 0.05).abs() < 1e-12), "{}", lines[3]);
+    assert!(lines[4]["low"].as_f64() <= Some(0.75) && Some(0.75) <= lines[4]["high"].as_f64(), "{}", lines[4]);
+    server.with(|state| assert!(state.searches.iter().all(|request| request.exact && request.limit == 1000)));
+
+    let check = |lines: &str, flags: &str, expected: &str| {
+        let (code, _, stderr) = eval(lines, flags);
+        assert!(code != 0 && stderr.contains(expected), "{code} {stderr}");
+    };
+    check(&text("none"), "", "no query has a target");
+    check(&text("00001"), "--field broken", "queries.jsonl:1: there is no field");
+    check("nonsense", "", "queries.jsonl:1");
+    check(&text("00001"), "--depth 0", "--depth");
+    let output = pictor(server.address, home.path()).args(["eval", "c", "--queries"]).arg(&queries).output();
+    let text = String::from_utf8(output.expect("it runs").stdout).expect("UTF-8");
+    assert!(text.lines().next().is_some_and(|line| line.contains("INTERVAL")), "{text}");
+}
+
+#[test]
 fn an_export_can_be_ingested_again() {
     let home = tempfile::tempdir().expect("a folder");
     let (server, _running) = Server::new();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use pictor_proto::v1;
 use prost_types::value::Kind;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::values::timestamp_to_proto;
 use crate::store::{JobRecord, JobState};
@@ -56,4 +56,22 @@ fn value_to_proto(value: Value) -> prost_types::Value {
         object @ Value::Object(_) => Kind::StructValue(struct_to_proto(object)),
     };
     prost_types::Value { kind: Some(kind) }
+}
+
+/// An object; a number that is whole is an integer.
+pub(in crate::rpc) fn struct_from_proto(object: prost_types::Struct) -> Map<String, Value> {
+    object.fields.into_iter().map(|(key, value)| (key, value_from_proto(value))).collect()
+}
+
+fn value_from_proto(value: prost_types::Value) -> Value {
+    match value.kind {
+        None | Some(Kind::NullValue(_)) => Value::Null,
+        Some(Kind::BoolValue(is)) => is.into(),
+        // Doubles are exact for whole numbers below 2^53.
+        Some(Kind::NumberValue(number)) if number.fract() == 0.0 && number.abs() < 9e15 => (number as i64).into(),
+        Some(Kind::NumberValue(number)) => number.into(),
+        Some(Kind::StringValue(text)) => text.into(),
+        Some(Kind::ListValue(list)) => list.values.into_iter().map(value_from_proto).collect(),
+        Some(Kind::StructValue(object)) => struct_from_proto(object).into(),
+    }
 }
