@@ -298,7 +298,7 @@ impl Shared {
             let has_news = progress.step != job.done || progress.message != job.message;
             if has_news && progress.total > 0 {
                 (job.done, job.total, job.message) = (progress.step, progress.total, progress.message);
-                job.result = json!({ "metrics": progress.metrics });
+                job.result = json!({ "metrics": progress.metrics, "held_out": progress.held_out });
             }
             if let Some(status) = status {
                 return Ok(Some(plan.end(status)));

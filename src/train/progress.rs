@@ -19,7 +19,7 @@ pub const PROGRESS: &str = "progress.json";
 pub struct Line {
     /// Steps that were done.
     pub step: u64,
-    /// `train` or `eval`.
+    /// `train`, `eval` or `result`.
     pub kind: String,
     pub values: BTreeMap<String, f64>,
     /// Seconds of the run, waiting not counted.
@@ -32,7 +32,11 @@ pub struct Progress {
     pub step: u64,
     pub total: u64,
     pub message: String,
+    /// The newest figures of training.
     pub metrics: BTreeMap<String, f64>,
+    /// The newest figures of evaluation.
+    #[serde(default)]
+    pub held_out: BTreeMap<String, f64>,
 }
 
 /// The run's folder as a place for both files.
@@ -66,7 +70,10 @@ impl Reporter {
         let mut file =
             OpenOptions::new().create(true).append(true).open(&path).map_err(|error| failed(&path, &error))?;
         writeln!(file, "{}", to_json(line)).map_err(|error| failed(&path, &error))?;
-        self.progress.metrics.extend(line.values.clone());
+        match line.kind.as_str() {
+            "train" => self.progress.metrics.extend(line.values.clone()),
+            _ => self.progress.held_out.extend(line.values.clone()),
+        }
         Ok(())
     }
 

@@ -22,7 +22,7 @@ use super::recipe::{Recipe, table, tables};
 use super::result::{self, NewRevision};
 use super::step::{StepContext, WeightedTerm};
 use super::student::Student;
-use super::{loss, piece, sampler, start, targets, views};
+use super::{loss, piece, plot, sampler, start, targets, views};
 use crate::model::device::device_name;
 use crate::model::{Description, DeviceChoice, NamedTensors, PrecisionChoice, folder};
 use crate::resources::Resources;
@@ -32,6 +32,8 @@ use crate::{Error, Result};
 /// Steps between two lines of metrics.
 const LOG_EVERY: u64 = 10;
 const RECIPE: &str = "recipe.toml";
+/// The rank of the first right answer to each query of each evaluator, for comparisons of runs in pairs.
+const RANKS: &str = "ranks.json";
 
 /// What a run is made of.
 #[derive(Clone, Debug)]
@@ -139,7 +141,7 @@ pub fn train(request: &TrainRequest, stop: &AtomicBool) -> Result<Outcome> {
     let pool = match views.n_texts() > 0 && !student.text_learns() {
         true => {
             let network = tch::no_grad(|| student.network(&student.tensors, false))?;
-            let mut encode = |texts: &[String]| student.embed_all_texts(&network, texts);
+            let mut encode = |texts: &[String]| student.embed_all_texts(&network, texts, recipe.captions.role.into());
             Some(TextPool::new(&corpus, recipe.captions.variants, recipe.seed, &mut encode)?)
         }
         false => None,
@@ -150,6 +152,7 @@ pub fn train(request: &TrainRequest, stop: &AtomicBool) -> Result<Outcome> {
         views: &*views,
         pool,
         targets: target_source,
+        role: recipe.captions.role.into(),
         seed: recipe.seed,
         run: recipe.run.clone(),
         patch_drop: recipe.patch_drop.clone(),
@@ -192,7 +195,7 @@ pub fn train(request: &TrainRequest, stop: &AtomicBool) -> Result<Outcome> {
             && restored.as_ref().is_none_or(|(restored, _)| restored.step != state.step || state.step == 0);
         if is_evaluated && !evaluators.is_empty() {
             reporter.tell("measuring")?;
-            let values = measure(&student, ema.as_ref().unwrap_or(&student.tensors), false)?;
+            let (values, _) = measure(&student, ema.as_ref().unwrap_or(&student.tensors), false)?;
             if let Some(rule) = &recipe.stop {
                 let value = values.get(&rule.metric).copied().ok_or_else(|| {
                     let known: Vec<_> = values.keys().collect();
@@ -210,6 +213,7 @@ pub fn train(request: &TrainRequest, stop: &AtomicBool) -> Result<Outcome> {
             }
             let seconds = seconds_before + clock.elapsed().as_secs_f64();
             reporter.record(&Line { step: state.step, kind: "eval".to_owned(), values, seconds })?;
+            plot::write(&request.run, &recipe.name)?;
         }
         is_over |= state.step >= recipe.run.steps;
         let is_asked_to_stop = stop.load(Ordering::Relaxed);
@@ -259,9 +263,11 @@ pub fn train(request: &TrainRequest, stop: &AtomicBool) -> Result<Outcome> {
         mix(&mut mean, &last, share);
         last = mean;
     }
-    let metrics = measure(&student, &last, true)?;
+    let (metrics, ranks) = measure(&student, &last, true)?;
+    replace(&request.run.join(RANKS), to_json(&ranks).as_bytes())?;
     let seconds = seconds_before + clock.elapsed().as_secs_f64();
     reporter.record(&Line { step: state.step, kind: "result".to_owned(), values: metrics.clone(), seconds })?;
+    plot::write(&request.run, &recipe.name)?;
     let space = recipe.model.space_of.as_ref().map(|name| space_of(name, request, &student)).transpose()?;
     let trained = Trained {
         recipe: &request.recipe,
@@ -329,6 +335,8 @@ fn terms(recipe: &Recipe) -> Result<Vec<WeightedTerm>> {
     Ok(terms)
 }
 
+type Ranks = BTreeMap<String, BTreeMap<String, usize>>;
+
 fn figures(
     corpus: &Corpus,
     pictures: Option<&Pictures<'_>>,
@@ -336,16 +344,17 @@ fn figures(
     tensors: &NamedTensors,
     evaluators: &[Box<dyn Evaluator>],
     at_end: bool,
-) -> Result<BTreeMap<String, f64>> {
+) -> Result<(BTreeMap<String, f64>, Ranks)> {
     let _no_gradients = tch::no_grad_guard();
     let network = student.network(tensors, false)?;
     let subject = Subject::new(corpus, pictures, student, &network);
-    let mut all = BTreeMap::new();
+    let (mut all, mut ranks) = (BTreeMap::new(), Ranks::new());
     for evaluator in evaluators.iter().filter(|evaluator| at_end || !evaluator.is_for_the_end()) {
         let measured = evaluator.measure(&subject)?;
         all.extend(measured.figures.into_iter().map(|(name, value)| (format!("{}.{name}", evaluator.name()), value)));
+        ranks.insert(evaluator.name().to_owned(), measured.ranks.into_iter().collect());
     }
-    Ok(all)
+    Ok((all, ranks))
 }
 
 /// One step of the optimiser over parameters and scalars.
