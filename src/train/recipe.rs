@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::piece::Settings;
+use crate::encode::Role;
 use crate::types::names::check_name;
 use crate::{Error, Result};
 
@@ -65,6 +66,9 @@ pub struct CorpusRecipe {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct CaptionsRecipe {
+    /// Which side of a search the texts stand on, for encoders with prompts; queries unless it says otherwise.
+    #[serde(default)]
+    pub role: CaptionRole,
     /// A drawn text with fewer words is replaced by the first source's (LaCLIP, arXiv 2305.20088, uses 2).
     #[serde(default)]
     pub min_words: usize,
@@ -75,6 +79,26 @@ pub struct CaptionsRecipe {
     /// Gives each trained item another's texts: the control that a run learns from what the texts say.
     #[serde(default)]
     pub shuffled: bool,
+}
+
+/// Which side of a search a text of a recipe stands on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CaptionRole {
+    /// What people ask pictures with.
+    #[default]
+    Query,
+    /// What is stored and found.
+    Document,
+}
+
+impl From<CaptionRole> for Role {
+    fn from(role: CaptionRole) -> Self {
+        match role {
+            CaptionRole::Query => Self::Query,
+            CaptionRole::Document => Self::Document,
+        }
+    }
 }
 
 /// One kind of text.

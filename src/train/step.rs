@@ -13,6 +13,7 @@ use super::sampler::Row;
 use super::student::Student;
 use super::targets::BoundTargets;
 use super::views::ViewPlan;
+use crate::encode::Role;
 use crate::model::Network;
 use crate::model::observer::Observer;
 use crate::{Error, Result};
@@ -35,6 +36,8 @@ pub struct StepContext<'c> {
     /// Texts encoded before the run, if the text tower does not learn.
     pub pool: Option<TextPool>,
     pub targets: Option<Box<dyn BoundTargets>>,
+    /// Which side of a search the texts stand on.
+    pub role: Role,
     pub seed: u64,
     pub run: RunRecipe,
     pub patch_drop: Option<PatchDropRecipe>,
@@ -175,7 +178,7 @@ impl StepContext<'_> {
                 vectors.chunk(n_views as i64, 0)
             }
         };
-        let texts = batch.texts.iter().map(|texts| embed_texts(texts, from, n, student, &network));
+        let texts = batch.texts.iter().map(|texts| embed_texts(texts, from, n, (student, self.role), &network));
         Ok(Embedded { images, texts: texts.collect::<Result<_>>()? })
     }
 
@@ -188,10 +191,16 @@ impl StepContext<'_> {
     }
 }
 
-fn embed_texts(texts: &BatchTexts, from: usize, n: usize, student: &Student, network: &Network) -> Result<Tensor> {
+fn embed_texts(
+    texts: &BatchTexts,
+    from: usize,
+    n: usize,
+    (student, role): (&Student, Role),
+    network: &Network,
+) -> Result<Tensor> {
     match texts {
         BatchTexts::Vectors(vectors) => Ok(vectors.narrow(0, from as i64, n as i64)),
-        BatchTexts::Words(words) => student.embed_texts(network, &words[from..from + n]),
+        BatchTexts::Words(words) => student.embed_texts(network, &words[from..from + n], role),
     }
 }
 

@@ -141,17 +141,17 @@ impl Student {
         Ok(normalise(&tower.embed(&pixels.to_kind(self.kind), observer)))
     }
 
-    /// Embeds texts: normalised float32 `[texts, dimension]`.
+    /// Embeds texts as the search does in this role: normalised float32 `[texts, dimension]`.
     ///
     /// # Errors
     /// `Unsupported` if the model takes no texts; what the tokenizer says.
-    pub fn embed_texts(&self, network: &Network, texts: &[String]) -> Result<Tensor> {
+    pub fn embed_texts(&self, network: &Network, texts: &[String], role: Role) -> Result<Tensor> {
         let side = self.description.sides.text.as_ref();
         let tower = network.text.as_ref().or(self.frozen.text.as_ref());
         let (Some(tower), Some(side)) = (tower, side) else {
             return Err(Error::Unsupported(format!("encoding texts with {}", self.description.folder.full_name())));
         };
-        let tokens = texts.iter().map(|text| self.tokens(text)).collect::<Result<Vec<_>>>()?;
+        let tokens = texts.iter().map(|text| self.tokens(text, role)).collect::<Result<Vec<_>>>()?;
         let tokens: Vec<&TokenizedText> = tokens.iter().collect();
         Ok(normalise(&tower.embed(&text_batch(&tokens, side, self.kind, self.device), &mut Unobserved)))
     }
@@ -160,7 +160,7 @@ impl Student {
     ///
     /// # Errors
     /// As [`Student::embed_texts`].
-    pub fn embed_all_texts(&self, network: &Network, texts: &[String]) -> Result<Tensor> {
+    pub fn embed_all_texts(&self, network: &Network, texts: &[String], role: Role) -> Result<Tensor> {
         let _no_gradients = tch::no_grad_guard();
         let dimension = self.description.sides.dimension as i64;
         if texts.is_empty() {
@@ -171,7 +171,7 @@ impl Student {
         let mut parts = Vec::new();
         for chunk in order.chunks(TEXTS_AT_ONCE) {
             let chunk: Vec<String> = chunk.iter().map(|&number| texts[number].clone()).collect();
-            parts.push(self.embed_texts(network, &chunk)?);
+            parts.push(self.embed_texts(network, &chunk, role)?);
         }
         let mut places = vec![0_i64; order.len()];
         for (place, number) in order.into_iter().enumerate() {
@@ -195,8 +195,8 @@ impl Student {
         Arc::clone(&self.preprocessor) as Arc<dyn Preprocessor>
     }
 
-    fn tokens(&self, text: &str) -> Result<TokenizedText> {
-        match self.preprocessor.text(text, Role::Document)? {
+    fn tokens(&self, text: &str, role: Role) -> Result<TokenizedText> {
+        match self.preprocessor.text(text, role)? {
             EncoderInput::Text(tokens) => Ok(tokens),
             EncoderInput::Image(_) => Err(Error::Internal("a text became a picture".to_owned())),
         }

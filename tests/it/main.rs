@@ -6,6 +6,7 @@ mod crash_judge;
 mod crash_server;
 mod encoder;
 mod errors;
+mod finetune;
 mod fixture;
 mod image;
 mod ingest;

@@ -13,6 +13,7 @@ use super::data::{Corpus, Pictures};
 use super::piece::Piece;
 use super::student::Student;
 use crate::Result;
+use crate::encode::Role;
 use crate::model::Network;
 
 /// Every evaluator, alphabetic.
@@ -98,7 +99,7 @@ impl<'a> Subject<'a> {
     ///
     /// # Errors
     /// Those of encoding.
-    pub fn texts(&self, texts: &[String]) -> Result<Tensor> {
-        self.student.embed_all_texts(self.network, texts)
+    pub fn texts(&self, texts: &[String], role: Role) -> Result<Tensor> {
+        self.student.embed_all_texts(self.network, texts, role)
     }
 }

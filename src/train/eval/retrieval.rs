@@ -6,6 +6,7 @@ use serde::Deserialize;
 use tch::{Kind, Tensor};
 
 use super::{Evaluator, Measured, Subject};
+use crate::encode::Role;
 use crate::train::data::{Corpus, Split};
 use crate::train::piece::Piece;
 use crate::{Error, Result};
@@ -77,7 +78,7 @@ struct Entries {
 }
 
 impl Side {
-    fn entries(&self, place: &str, subject: &Subject<'_>) -> Result<Entries> {
+    fn entries(&self, place: &str, role: Role, subject: &Subject<'_>) -> Result<Entries> {
         let corpus = subject.corpus;
         let mut numbers = corpus.matching(place, &self.filter)?;
         if let Some(split) = &self.split {
@@ -109,7 +110,7 @@ impl Side {
                 }
                 self.check(place, &examples)?;
                 Entries {
-                    vectors: subject.texts(&texts)?,
+                    vectors: subject.texts(&texts, role)?,
                     concepts: concepts(corpus, &examples),
                     examples,
                     names: texts,
@@ -143,8 +144,8 @@ impl Evaluator for Retrieval {
     }
 
     fn measure(&self, subject: &Subject<'_>) -> Result<Measured> {
-        let queries = self.query.entries(&format!("{}.query", self.name), subject)?;
-        let gallery = self.gallery.entries(&format!("{}.gallery", self.name), subject)?;
+        let queries = self.query.entries(&format!("{}.query", self.name), Role::Query, subject)?;
+        let gallery = self.gallery.entries(&format!("{}.gallery", self.name), Role::Document, subject)?;
         // An item does not find itself.
         let excludes_itself = self.query.what == What::Pictures && self.gallery.what == What::Pictures;
         let ranks = ranks(&queries, &gallery, excludes_itself);

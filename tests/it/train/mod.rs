@@ -1,9 +1,11 @@
 //! Objectives and the optimiser against reference values, augmentations, recipes, effects on a small
-//! world, and whole runs of the trainer.
+//! world, and whole runs of the trainer with what a recipe can ask of them.
 
 mod augmentations;
 mod losses;
 mod optimiser;
 mod recipes;
+mod rules;
 mod runs;
 mod toy;
+mod world;
