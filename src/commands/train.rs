@@ -44,7 +44,19 @@ pub(crate) struct TrainArgs {
     memory: Option<u64>,
 }
 
+/// Panics of torch carry a stack of C++ frames, of which a log needs none.
+fn shorten_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let message = panic.payload_as_str().unwrap_or("a panic without words");
+        let frames = ["Exception raised from", "\\nframe #0", "\nframe #0"];
+        let end = frames.iter().filter_map(|start| message.find(start)).min().unwrap_or(message.len());
+        let words = &message[..end];
+        eprintln!("{}: {words}", panic.location().map(ToString::to_string).unwrap_or_default());
+    }));
+}
+
 pub(crate) fn run(args: TrainArgs) -> anyhow::Result<ExitCode> {
+    shorten_panics();
     preload_cuda(args.device)?;
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {

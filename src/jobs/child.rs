@@ -122,7 +122,11 @@ impl ChildPlan {
                     (None, Some(code)) => format!("exit code {code}"),
                     (None, None) => "no exit code".to_owned(),
                 };
-                End::Died(format!("{how}; its log ends with: {}", tail(&self.run.join(LOG))))
+                End::Died(format!(
+                    "{how}; it may take {} bytes, half of --memory; its log ends with: {}",
+                    self.memory_bytes,
+                    tail(&self.run.join(LOG))
+                ))
             }
         }
     }

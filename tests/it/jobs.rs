@@ -1,11 +1,11 @@
 //! Training as a job of a server: it survives its child's death and the server's, and the server serves on.
 
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use pictor_proto::client::Client;
 use pictor_proto::v1;
-use pictor_proto::v1::training_client::TrainingClient;
 
 use crate::encoder::pictures::png;
 use crate::encoder::tower_models::{Tower, picture};
@@ -49,11 +49,9 @@ async fn fill(client: &Client, side: u32) {
     client.items.clone().upsert(request).await.expect("stored");
 }
 
-async fn train(server: &ChildServer, recipe: &str) -> v1::Job {
-    let mut training =
-        TrainingClient::connect(format!("http://{}", server.grpc)).await.expect("a connection to the server");
+async fn train(client: &Client, recipe: &str) -> v1::Job {
     let request = v1::TrainRequest { collection: "things".to_owned(), recipe: recipe.to_owned(), ..Default::default() };
-    training.train(request).await.expect("a job").into_inner().job.expect("a job")
+    client.training.clone().train(request).await.expect("a job").into_inner().job.expect("a job")
 }
 
 async fn job(client: &Client, id: &str) -> v1::Job {
@@ -106,8 +104,8 @@ fn a_job_survives_its_child_and_its_server() {
         let client = server.client().await;
         fill(&client, tower.side()).await;
 
-        let whole = train(&server, RECIPE).await;
-        let killed = train(&server, RECIPE).await;
+        let whole = train(&client, RECIPE).await;
+        let killed = train(&client, RECIPE).await;
         assert_eq!(killed.state(), v1::JobState::Queued, "one job runs at a time");
         let whole = until(&client, &whole.id, has_ended).await;
         assert_eq!(whole.state(), v1::JobState::Succeeded, "{whole:?}");
@@ -142,12 +140,12 @@ fn jobs_fail_and_are_cancelled_by_name() {
         let client = server.client().await;
         fill(&client, tower.side()).await;
 
-        let wrong = train(&server, &RECIPE.replace("\".*\"", "\"vision/x\"")).await;
+        let wrong = train(&client, &RECIPE.replace("\".*\"", "\"vision/x\"")).await;
         let wrong = until(&client, &wrong.id, has_ended).await;
         assert_eq!(wrong.state(), v1::JobState::Failed);
         assert!(wrong.error.contains("matched by no rule"), "{}", wrong.error);
 
-        let long = train(&server, &RECIPE.replace("steps = 150", "steps = 100000")).await;
+        let long = train(&client, &RECIPE.replace("steps = 150", "steps = 100000")).await;
         until(&client, &long.id, |job| job.done >= 5).await;
         client.jobs.clone().cancel_job(v1::CancelJobRequest { id: long.id.clone() }).await.expect("cancelled");
         let mut watched = client
@@ -166,5 +164,57 @@ fn jobs_fail_and_are_cancelled_by_name() {
 
         let refused = client.jobs.clone().get_job(v1::GetJobRequest { id: "job-none".to_owned() }).await;
         assert_eq!(refused.expect_err("no such job").code(), tonic::Code::NotFound);
+    });
+}
+
+/// Takes the right to grow from a process.
+fn exhaust(process: i32) {
+    let limit = libc::rlimit { rlim_cur: 1, rlim_max: 1 };
+    // SAFETY: `prlimit` reads the limit and takes numbers; at worst the process has ended by itself.
+    let result = unsafe { libc::prlimit(process, libc::RLIMIT_DATA, &raw const limit, std::ptr::null_mut()) };
+    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+}
+
+/// Fails when: a child may take what the server needs, an exhausted child takes the server with it, or it does not go on from its
+/// checkpoint.
+#[test]
+fn a_job_that_runs_out_of_memory_harms_nobody() {
+    block_on(async {
+        let (folder, tower) = (tempfile::tempdir().expect("a folder"), Tower::new("pictor"));
+        let data = folder.path().join("data");
+        // Memory that is freed goes back at once, so that a process which may not grow notices it at the next step.
+        let add = |command: &mut Command| {
+            command.args(["--memory", "1500000000"]).env("MALLOC_MMAP_THRESHOLD_", "16384");
+        };
+        let server = ChildServer::start_with(&data, tower.models(), add).await;
+        let client = server.client().await;
+        fill(&client, tower.side()).await;
+
+        let recipe = RECIPE.replace("batch = 8", "batch = 512").replace("steps = 150", "steps = 60");
+        let whole = train(&client, &recipe).await;
+        let whole = until(&client, &whole.id, has_ended).await;
+        assert_eq!(whole.state(), v1::JobState::Succeeded, "{whole:?}");
+
+        let exhausted = train(&client, &recipe).await;
+        until(&client, &exhausted.id, |job| job.done >= 20).await;
+        let child = child_of(&data, &exhausted.id).expect("the job's process");
+        exhaust(child);
+        let mut is_another = false;
+        while !has_ended(&job(&client, &exhausted.id).await) {
+            is_another |= child_of(&data, &exhausted.id).is_some_and(|now| now != child);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert!(is_another, "the process that could not grow was not replaced");
+        let exhausted = job(&client, &exhausted.id).await;
+        assert_eq!(exhausted.state(), v1::JobState::Succeeded, "{exhausted:?}");
+        assert_eq!(model_of(&exhausted), model_of(&whole), "the run ends with the same bits");
+
+        // A batch that can never fit: half of the server's memory is the limit.
+        let huge = train(&client, &RECIPE.replace("batch = 8", "batch = 65536")).await;
+        let huge = until(&client, &huge.id, has_ended).await;
+        assert_eq!(huge.state(), v1::JobState::Failed);
+        let is_told = huge.error.contains("it may take 750000000 bytes") && huge.error.contains("alloc");
+        assert!(is_told, "{}", huge.error);
+        println!("{}", huge.error);
     });
 }

@@ -23,23 +23,35 @@ impl ChildServer {
 
     /// Starts on these ports: a client that was connected before finds it again.
     pub(crate) async fn start_at(data_dir: &Path, grpc: SocketAddr, http: SocketAddr) -> Self {
-        Self::launch(data_dir, &models_dir(), grpc, http).await
+        Self::launch(data_dir, &models_dir(), grpc, http, |_| ()).await
     }
 
     /// Starts on free ports with models of its own.
     pub(crate) async fn start_with_models(data_dir: &Path, models: &Path) -> Self {
-        Self::launch(data_dir, models, free_port(), free_port()).await
+        Self::start_with(data_dir, models, |_| ()).await
     }
 
-    async fn launch(data_dir: &Path, models: &Path, grpc: SocketAddr, http: SocketAddr) -> Self {
-        let child = Command::new(env!("CARGO_BIN_EXE_pictor-server"))
+    /// Starts on free ports with models of its own, and with flags and environment that `add` gives.
+    pub(crate) async fn start_with(data_dir: &Path, models: &Path, add: impl FnOnce(&mut Command)) -> Self {
+        Self::launch(data_dir, models, free_port(), free_port(), add).await
+    }
+
+    async fn launch(
+        data_dir: &Path,
+        models: &Path,
+        grpc: SocketAddr,
+        http: SocketAddr,
+        add: impl FnOnce(&mut Command),
+    ) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pictor-server"));
+        command
             .arg("serve")
             .args(["--data-dir".as_ref(), data_dir.as_os_str(), "--models-dir".as_ref(), models.as_os_str()])
             .args(["--grpc", &grpc.to_string(), "--http", &http.to_string(), "--device", "cpu", "--dtype", "f32"])
             .env("PICTOR_LOG", "warn")
-            .stdin(Stdio::null())
-            .spawn()
-            .expect("pictor-server starts");
+            .stdin(Stdio::null());
+        add(&mut command);
+        let child = command.spawn().expect("pictor-server starts");
         let mut server = Self { child, grpc, http };
         server.wait_until_ready().await;
         server
