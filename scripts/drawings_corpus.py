@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Builds the corpus that pictor-mini learns from: drawings of emoji by four vendors, with names, keywords and a split.
 
-Noto, Twemoji and Fluent (modern and flat) are for training, OpenMoji is only ever measured on. Everything is fetched with
-`npm pack` and checked against hashes; SVG is rendered by the example `rasterise`. Writes OUT/drawings/drawings.jsonl, which
+Noto, Twemoji and Fluent (modern and flat) are for training, OpenMoji is only ever measured on; icons of five sets add concepts
+to the training side. Everything is fetched with `npm pack` and checked against hashes; SVG is rendered by the example `rasterise`. Writes OUT/drawings/drawings.jsonl, which
 `pictor ingest drawings OUT/drawings/drawings.jsonl` reads, and with --write-split the table of families in recipes/.
 """
 
@@ -18,6 +18,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from demo_corpus import CLDR, EMOJI, annotations, describe
+from icon_drawings import SETS, icon_items
 from npm_packages import fail, fetch, read_json
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -177,11 +178,16 @@ def draw(archives, folder, concepts, table):
         if code in table:
             drawings.append(("openmoji", "openmoji", code, f"openmoji-{code}.png"))
             jobs.append((path, folder / f"openmoji-{code}.png"))
+    rasterise(jobs, folder)
+    return drawings
+
+
+def rasterise(jobs, folder):
+    """Renders SVG files and forgets them."""
     list_of_jobs = folder / "svg" / "jobs.tsv"
     list_of_jobs.write_text("".join(f"{svg}\t{png}\n" for svg, png in jobs))
     run_example("rasterise", SIZE, str(list_of_jobs))
     shutil.rmtree(folder / "svg")
-    return drawings
 
 
 def split_of(family):
@@ -236,6 +242,23 @@ def items(drawings, concepts, families, table):
         }
 
 
+def icons(archives, folder, concepts, families, emoji):
+    """The icons that do not look like a held-out emoji."""
+    sides = {concept: split_of(family) for concept, family in families.items()}
+    (folder / "svg").mkdir()
+    jobs, found = icon_items(archives, folder, concepts, families, sides)
+    rasterise(jobs, folder)
+    own = {str(folder / item["image"]) for item in found}
+    held_out = {str(folder / item["image"]) for item in emoji if item["payload"]["split"] != "train"}
+    listed = folder / "near.tsv"
+    listed.write_text("".join(f"all\t{file}\n" for file in sorted(own | held_out)))
+    near = [set(line.split("\t")) for line in run_example("near_duplicates", NEAR, str(listed)).splitlines()]
+    listed.unlink()
+    alike = {file for pair in near if pair & held_out for file in pair & own}
+    print(f"{len(alike)} icons look like held-out emoji and are left out")
+    return [item for item in found if str(folder / item["image"]) not in alike]
+
+
 def check(found):
     """Asserts that no name, keyword set or family stands on two sides."""
     sides = defaultdict(set)
@@ -250,7 +273,7 @@ def check(found):
 
 def build(folder, writes_split):
     folder.mkdir(parents=True, exist_ok=True)
-    archives = {package: fetch(package, folder) for package in (EMOJI, TWITTER, FLUENT, OPENMOJI, CLDR)}
+    archives = {package: fetch(package, folder) for package in (EMOJI, TWITTER, FLUENT, OPENMOJI, CLDR, *SETS)}
     concepts = concepts_of(archives[EMOJI], archives[CLDR])
     new, out = folder / "drawings.new", folder / "drawings"
     shutil.rmtree(new, ignore_errors=True)
@@ -259,6 +282,7 @@ def build(folder, writes_split):
     drawings = draw(archives, new, concepts, table)
     families = families_of(new, drawings, concepts)
     found = list(items(drawings, concepts, families, table))
+    found += icons(archives, new, concepts, families, found)
     check(found)
     split = "concept\tfamily\tsplit\n" + "".join(
         f"{concept}\t{family}\t{split_of(family)}\n" for concept, family in sorted(families.items()))
