@@ -8,6 +8,7 @@ mod interactive;
 mod relations;
 mod sigmoid;
 mod softmax;
+mod structure;
 
 use tch::Tensor;
 
@@ -15,8 +16,15 @@ use super::piece::Piece;
 use crate::Result;
 
 /// Every term, alphabetic.
-pub const ALL: &[&Piece<dyn Term>] =
-    &[&cyclic::PIECE, &features::PIECE, &interactive::PIECE, &relations::PIECE, &sigmoid::PIECE, &softmax::PIECE];
+pub const ALL: &[&Piece<dyn Term>] = &[
+    &cyclic::PIECE,
+    &features::PIECE,
+    &interactive::PIECE,
+    &relations::PIECE,
+    &sigmoid::PIECE,
+    &softmax::PIECE,
+    &structure::PIECE,
+];
 
 /// The vectors of one step. Every row is L2-normalised float32 (float64 in tests of exactness).
 pub struct Views {

@@ -162,6 +162,19 @@ fn distillation_agrees_with_clip_kd() {
     }
 }
 
+/// The reference is scipy's `rel_entr` between two of its `softmax`.
+#[test]
+fn structure_is_the_divergence_from_the_texts_own_similarities() {
+    let views = Views { bank: views(Kind::Double).bank, ..one_view(images(), texts()) };
+    for (target_scale, scale, expected) in [(4.0, 4.0, 0.896_549_063_241), (20.0, 10.0, 1.289_383_168_364)] {
+        let term = term(&format!("term = \"structure\"\ntarget_scale = {target_scale:?}\nscale = {scale:?}"));
+        check(loss(&*term, &views).double_value(&[]), expected, 1e-9);
+    }
+    // A picture where its text is, and the same sharpness: nothing is left to learn.
+    let same = Views { images: vec![texts()], ..views };
+    check(loss(&*term("term = \"structure\""), &same).double_value(&[]), 0.0, 1e-12);
+}
+
 #[test]
 fn terms_say_what_they_miss() {
     let without = one_view(images(), texts());
@@ -171,6 +184,7 @@ fn terms_say_what_they_miss() {
         ("term = \"relations\"", &without, "recipe.targets"),
         ("term = \"softmax\"\npair = \"images-bank\"", &without, "frozen text tower"),
         ("term = \"softmax\"\npair = \"images-images\"", &without, "two views"),
+        ("term = \"structure\"", &without, "frozen text tower"),
         ("term = \"cyclic\"", &pictures, "pictures and texts"),
     ] {
         let term = term(table);
@@ -182,7 +196,7 @@ fn terms_say_what_they_miss() {
 }
 
 /// One table for each term and way of using it.
-const TERMS: [&str; 10] = [
+const TERMS: [&str; 11] = [
     "term = \"cyclic\"",
     "term = \"features\"",
     "term = \"interactive\"",
@@ -193,6 +207,7 @@ const TERMS: [&str; 10] = [
     "term = \"softmax\"\npair = \"images-images\"\npositives = \"sum\"",
     "term = \"softmax\"\npair = \"texts-texts\"",
     "term = \"softmax\"\npair = \"images-bank\"",
+    "term = \"structure\"\ntarget_scale = 4.0\nscale = 4.0",
 ];
 
 #[test]
