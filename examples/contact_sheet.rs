@@ -92,7 +92,7 @@ fn fill(sheet: &mut Pixmap, [left, top, width, height]: [u32; 4], [red, green, b
 fn wrap(words: &str, n_lines: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in words.split_whitespace() {
-        let line = lines.last_mut().map(|line| std::mem::take(line)).unwrap_or_default();
+        let line = lines.last_mut().map(std::mem::take).unwrap_or_default();
         let longer = if line.is_empty() { word.to_owned() } else { format!("{line} {word}") };
         let last = lines.len() - 1;
         if longer.chars().count() <= LETTERS || line.is_empty() {
