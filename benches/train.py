@@ -32,7 +32,7 @@ parser.add_argument("--models", required=True, type=pathlib.Path)
 parser.add_argument("--out", required=True, type=pathlib.Path)
 parser.add_argument("--threads", type=int, default=2)
 parser.add_argument("--rounds", type=int, default=3)
-parser.add_argument("--steps", type=int, default=50)
+parser.add_argument("--steps", type=int, default=30)
 parser.add_argument("--device", default="cpu")
 arguments = parser.parse_args()
 torch.set_num_threads(arguments.threads)
@@ -175,7 +175,7 @@ def main():
         vit = dict(model_type="vit", **VIT)
         for number in range(arguments.rounds):
             for name, more in (("whole", {}), ("half", dict(patch_drop=dict(share=0.5)))):
-                text = recipe(vit, 16, 1, "auto", 30, **more)
+                text = recipe(vit, 16, 1, "auto", 20, **more)
                 rates[name].append(ours(folder, f"vit-{name}-{number}", text, 16, 1)[0])
         ratio = statistics.median(rates["whole"]) / statistics.median(rates["half"])
         rows.append(dict(case="vit 196 patches", pictures_per_second=rates, step_time_ratio=ratio))
