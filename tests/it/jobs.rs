@@ -19,7 +19,7 @@ corpus = { collection = "" }
 captions = { from = [{ path = "texts.name" }] }
 split = {}
 model = { start = "pictor" }
-run = { steps = 150, batch = 8, checkpoint_every = 10, dtype = "f32" }
+run = { steps = 300, batch = 8, checkpoint_every = 10, dtype = "f32" }
 sampler = { kind = "items" }
 views = { kind = "paired" }
 objective = [{ term = "softmax", pair = "images-texts" }]
@@ -88,6 +88,23 @@ fn child_of(data: &Path, id: &str) -> Option<i32> {
     })
 }
 
+/// Waits for a job's checkpoint of at least `step` steps, and gives the process that goes on from there.
+///
+/// The folder is read and not the job, which tells its steps once a second: a fast machine has finished by then.
+async fn process_after(data: &Path, id: &str, step: u64) -> i32 {
+    let run = data.join("runs").join(id);
+    let reached = || -> Option<u64> {
+        let names = std::fs::read_dir(&run).ok()?.flatten().map(|entry| entry.file_name());
+        names.filter_map(|name| name.to_str()?.strip_prefix("checkpoint-")?.parse().ok()).max()
+    };
+    let deadline = Instant::now() + Duration::from_secs(90);
+    while reached() < Some(step) {
+        assert!(Instant::now() < deadline, "no checkpoint of {step} steps in {}", run.display());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    child_of(data, id).expect("the job's process")
+}
+
 fn model_of(job: &v1::Job) -> String {
     match job.result.as_ref().and_then(|result| result.fields["model"].kind.clone()) {
         Some(prost_types::value::Kind::StringValue(model)) => model,
@@ -110,11 +127,10 @@ fn a_job_survives_its_child_and_its_server() {
         let whole = until(&client, &whole.id, has_ended).await;
         assert_eq!(whole.state(), v1::JobState::Succeeded, "{whole:?}");
 
-        until(&client, &killed.id, |job| job.done >= 20).await;
-        let child = child_of(&data, &killed.id).expect("the job's process");
+        let child = process_after(&data, &killed.id, 20).await;
         // SAFETY: `kill` takes numbers only; at worst the process has ended by itself.
         unsafe { libc::kill(child, libc::SIGKILL) };
-        until(&client, &killed.id, |job| job.done >= 60 || has_ended(job)).await;
+        process_after(&data, &killed.id, 60).await;
         server.kill();
         let patience = Instant::now() + Duration::from_secs(10);
         while child_of(&data, &killed.id).is_some() {
@@ -145,7 +161,7 @@ fn jobs_fail_and_are_cancelled_by_name() {
         assert_eq!(wrong.state(), v1::JobState::Failed);
         assert!(wrong.error.contains("matched by no rule"), "{}", wrong.error);
 
-        let long = train(&client, &RECIPE.replace("steps = 150", "steps = 100000")).await;
+        let long = train(&client, &RECIPE.replace("steps = 300", "steps = 100000")).await;
         until(&client, &long.id, |job| job.done >= 5).await;
         client.jobs.clone().cancel_job(v1::CancelJobRequest { id: long.id.clone() }).await.expect("cancelled");
         let mut watched = client
@@ -190,14 +206,13 @@ fn a_job_that_runs_out_of_memory_harms_nobody() {
         let client = server.client().await;
         fill(&client, tower.side()).await;
 
-        let recipe = RECIPE.replace("batch = 8", "batch = 512").replace("steps = 150", "steps = 60");
+        let recipe = RECIPE.replace("batch = 8", "batch = 512").replace("steps = 300", "steps = 60");
         let whole = train(&client, &recipe).await;
         let whole = until(&client, &whole.id, has_ended).await;
         assert_eq!(whole.state(), v1::JobState::Succeeded, "{whole:?}");
 
         let exhausted = train(&client, &recipe).await;
-        until(&client, &exhausted.id, |job| job.done >= 20).await;
-        let child = child_of(&data, &exhausted.id).expect("the job's process");
+        let child = process_after(&data, &exhausted.id, 20).await;
         exhaust(child);
         let mut is_another = false;
         while !has_ended(&job(&client, &exhausted.id).await) {
