@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The body of `make demo`: sets up, builds, starts a server on loopback, stores the emoji, searches by meaning, and checks
-# what is found. --keep leaves the server running until Ctrl-C.
+# The body of `make demo`: sets up, builds, starts a server on loopback, stores the emoji, searches by meaning and by picture,
+# checks what is found, and draws a contact sheet. --keep leaves the server running until Ctrl-C.
 # PICTOR_DEMO_DIR: where the data go (default .deps/demo/data; emptied at the start).
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -22,7 +22,9 @@ say "setting up (scripts/setup.sh)"
 scripts/setup.sh
 say "building"
 cargo build --release --locked --workspace
+cargo build --release --locked --example rasterise --example contact_sheet
 python3 scripts/demo_corpus.py
+target/release/examples/rasterise 128 .deps/demo/corpus/queries/queries.tsv
 built=$(now)
 
 bin=target/release
@@ -78,15 +80,18 @@ until ready; do
 done
 
 say "storing the emoji: a picture, a name and keywords each"
-"$bin/pictor" collection create emoji --text-field text=all-minilm-l6-v2:name,keywords
+"$bin/pictor" collection create emoji --text-field text=all-minilm-l6-v2:name,keywords --image-field image=pictor-mini --default-field text
 "$bin/pictor" ingest emoji .deps/demo/corpus/emoji.jsonl --no-journal
 stored=$(now)
 count=$("$bin/pictor" count emoji)
 [ "$count" = 3786 ] || fail "expected 3786 items, the server counts $count"
 
-say "searching by meaning"
+say "searching by meaning, by words among the pictures, and by OpenMoji's drawings, which the model never saw"
 searches=0
 python3 scripts/demo_search.py --pictor "$bin/pictor" || searches=$?
+sheet=.deps/demo/contact-sheet.png
+target/release/examples/contact_sheet .deps/demo/corpus/sheet.jsonl "$sheet"
+say "contact sheet: $sheet"
 say "set-up and build $((built - began)) s, storing $((stored - built)) s, searching $(($(now) - stored)) s"
 
 by_hand() {
@@ -96,6 +101,8 @@ Go on by hand:
 $1
   $bin/pictor --url $2 search emoji --text 'a cup of something hot' --limit 5
   $bin/pictor --url $2 search emoji --item 1f98a --filter 'group = "Animals & Nature"'
+  $bin/pictor --url $2 search emoji --field image --text 'a slice of cake'
+  $bin/pictor --url $2 search emoji --field image --image .deps/demo/corpus/queries/1f98a.png
   $bin/pictor --url $2 search emoji --text 'happy' --minus 'cat' --filter 'subgroup ^= "face"'
   $bin/pictor --url $2 get emoji 1f600
   $bin/pictor --url $2 status

@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""Builds the demonstration corpus: 3,786 emoji with a picture, a name, keywords and a group each.
+"""Builds the demonstration corpus: 3,786 emoji with a picture, a name, keywords and a group each, and drawings to search by.
 
 Pictures and groups come from emoji-datasource-google (Noto Emoji), names and keywords from cldr-annotations-full; both are
 fetched once with `npm pack` and checked against their hashes. Writes OUT/emoji.jsonl and OUT/images/*.png, which
-`pictor ingest emoji OUT/emoji.jsonl` reads. Python 3.9 or newer, nothing else.
+`pictor ingest emoji OUT/emoji.jsonl` reads, and OUT/queries/*.svg: OpenMoji's drawings of what demo_queries.json asks by picture,
+with queries.tsv, which the example `rasterise` reads. Python 3.9 or newer, nothing else.
 """
 
 import argparse
+import hashlib
 import json
 import os
 import shutil
@@ -26,9 +28,15 @@ CLDR = (
     "48.2.0",
     "sha512-DV7A+rEcgUSNTRsVGNGqBZRmAkGfwhGHO5Q1dRwzBoBnVrHWp804JP7/QJdEc66iHmx3+zLWVIMCFLm0lW7PUQ==",
 )
+OPENMOJI = (
+    "openmoji",
+    "17.0.0",
+    "sha512-EBnYrNGdcdw+OSXmENeNE1yBNRu6tOraTmoOyUbJkTmvT/+XETp8RZLSJFzD3lrPc5N9CzsyPnRTk0Vp4UaI9w==",
+)
 N_EMOJI = 3786
+QUERIES = Path(__file__).resolve().parent / "demo_queries.json"
 # Raised whenever the corpus is written differently.
-FORMAT = "1"
+FORMAT = "2"
 
 SKIN_TONES = {
     "1F3FB": "light",
@@ -109,10 +117,24 @@ def records(emoji, cldr):
             yield record(variation["unified"], variation["image"], entry, derived, keywords + tone_words, tones)
 
 
+def write_queries(openmoji, out):
+    """The drawings that searches by picture start from, and the table of what they become."""
+    wanted = {query["image"] for query in json.loads(QUERIES.read_text(encoding="utf-8")) if "image" in query}
+    out.mkdir()
+    with tarfile.open(openmoji, "r:gz") as tar:
+        for name in sorted(wanted):
+            source = tar.extractfile(f"package/color/svg/{name[:-len('.png')].upper()}.svg")
+            (out / name).with_suffix(".svg").write_bytes(source.read())
+    final = out.parent.parent / "corpus" / "queries"
+    lines = [f"{(final / name).with_suffix('.svg')}\t{final / name}\n" for name in sorted(wanted)]
+    (out / "queries.tsv").write_text("".join(lines))
+
+
 def build(folder):
     folder.mkdir(parents=True, exist_ok=True)
-    emoji, cldr = fetch(EMOJI, folder), fetch(CLDR, folder)
-    out, stamp = folder / "corpus", f"{FORMAT} {EMOJI[2]} {CLDR[2]}"
+    emoji, cldr, openmoji = (fetch(package, folder) for package in (EMOJI, CLDR, OPENMOJI))
+    stamp = f"{FORMAT} {EMOJI[2]} {CLDR[2]} {hashlib.sha256(QUERIES.read_bytes()).hexdigest()}"
+    out = folder / "corpus"
     if (out / "complete").exists() and (out / "complete").read_text() == stamp:
         return out
     new = folder / "corpus.new"
@@ -131,6 +153,7 @@ def build(folder):
     with open(new / "emoji.jsonl", "w", encoding="utf-8") as lines:
         for item in items:
             lines.write(json.dumps(item, ensure_ascii=False) + "\n")
+    write_queries(openmoji, new / "queries")
     (new / "complete").write_text(stamp)
     shutil.rmtree(out, ignore_errors=True)
     os.replace(new, out)

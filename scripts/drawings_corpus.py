@@ -17,7 +17,7 @@ import tarfile
 from collections import defaultdict
 from pathlib import Path
 
-from demo_corpus import CLDR, EMOJI, annotations, describe
+from demo_corpus import CLDR, EMOJI, OPENMOJI, annotations, describe
 from icon_drawings import SETS, icon_items
 from npm_packages import fail, fetch, read_json
 
@@ -31,11 +31,6 @@ FLUENT = (
     "fluentui-emoji",
     "1.3.0",
     "sha512-JTXXwqIie2rWTgOkIJDJxr0WtwTz2WU4kdOq8buLVThYwQ264aFR2jdTyuon2oEbLqqGMT64zI4btyn1saB2xw==",
-)
-OPENMOJI = (
-    "openmoji",
-    "17.0.0",
-    "sha512-EBnYrNGdcdw+OSXmENeNE1yBNRu6tOraTmoOyUbJkTmvT/+XETp8RZLSJFzD3lrPc5N9CzsyPnRTk0Vp4UaI9w==",
 )
 SPLIT = ROOT / "recipes" / "pictor-mini.split.tsv"
 SALT = "pictor-mini 1"

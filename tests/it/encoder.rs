@@ -7,6 +7,7 @@ mod exit;
 mod golden;
 mod observed;
 mod offline;
+mod pictor_mini;
 pub(crate) mod pictures;
 mod queue;
 pub(crate) mod tiny;
