@@ -1,6 +1,7 @@
 //! The door: wires catalog, encoders and search together. Cheap to clone; everything above it only converts.
 
 mod catalogue;
+mod generations;
 mod items;
 mod jobs;
 mod report;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 pub use catalogue::CollectionSpec;
+pub use generations::DroppedGeneration;
 pub use items::{Deleted, ItemPage};
 pub use report::{EncoderListing, EncoderState, EngineInfo, EngineStats, Feature};
 
@@ -44,7 +46,7 @@ pub struct Engine {
 }
 
 struct Shared {
-    catalog: Catalog,
+    catalog: Arc<Catalog>,
     store: Store,
     encoders: EncoderRegistry,
     jobs: Jobs,
@@ -78,12 +80,11 @@ impl Engine {
             },
         )?;
         let store = Store::open(&settings.data_dir, &StoreSettings { memory_bytes: resources.store_bytes as usize })?;
-        let catalog = Catalog::open(
-            store.clone(),
-            CatalogSettings { search_pool: Some(search_pool(resources.search_threads)?) },
-        )?;
+        let pool = search_pool(resources.search_threads)?;
+        let catalog = Arc::new(Catalog::open(store.clone(), CatalogSettings { search_pool: Some(pool) })?);
         let jobs = Jobs::start(
-            store.clone(),
+            Arc::clone(&catalog),
+            encoders.clone(),
             JobSettings {
                 program: std::env::current_exe()
                     .map_err(|error| Error::Internal(format!("this program's own path: {error}")))?,

@@ -17,6 +17,7 @@ pub mod config;
 pub mod distance;
 pub mod encode;
 pub mod engine;
+mod fail_point;
 pub mod http;
 pub mod image;
 pub mod index;

@@ -143,6 +143,7 @@ const fn generation_state(state: v1::GenerationState) -> &'static str {
     match state {
         v1::GenerationState::Unspecified => "unspecified",
         v1::GenerationState::Building => "building",
+        v1::GenerationState::Ready => "ready",
         v1::GenerationState::Current => "current",
         v1::GenerationState::Retired => "retired",
     }

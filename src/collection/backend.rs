@@ -83,6 +83,25 @@ pub struct WriteAck {
     pub outcome: WriteOutcome,
 }
 
+/// Vectors of a stored item for a generation that is being built.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Filling {
+    pub id: ItemId,
+    /// The parts that the vectors were made of, as they were read.
+    pub parts: Vec<(PartRef, ContentHash)>,
+    /// One for each part that the field takes.
+    pub vectors: Vec<(PartRef, UnitVector)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FillOutcome {
+    Filled,
+    /// The item is gone, or a newer write has put its vectors there already.
+    NotNeeded,
+    /// The item's parts are others by now, and still lack vectors.
+    Changed,
+}
+
 /// A change of payloads that leaves every part alone.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PayloadWrite {
@@ -161,6 +180,8 @@ pub struct SearchParams {
     /// Compare with every vector.
     pub exact: bool,
     pub select: Selection,
+    /// Search a generation that is not complete yet.
+    pub include_building: bool,
 }
 
 /// An item found: distinct items, best part each, by falling score, ties by item id.
@@ -217,7 +238,8 @@ pub trait CollectionBackend: Send + Sync {
     /// The description as of now; it changes when fields or generations do.
     fn schema(&self) -> Arc<CollectionSchema>;
 
-    /// Stores items; each is whole or absent.
+    /// Stores items; each is whole or absent. A write must bring a vector for each part in every generation that takes it: if one
+    /// is missing, or is of a generation that is not there, nothing is stored and the call fails with `SCHEMA_CHANGED`.
     async fn upsert(&self, writes: Vec<ItemWrite>, durability: Durability) -> Result<Vec<Result<WriteAck>>>;
 
     /// Removes items; `None` for an id that was not stored, else the version of the delete.
@@ -238,6 +260,12 @@ pub trait CollectionBackend: Send + Sync {
     ) -> Result<ScrollPage>;
 
     async fn count(&self, filter: Option<Filter>) -> Result<u64>;
+
+    /// Adds vectors to a generation that is being built. Versions stay; a part's vector that is there already stays too.
+    async fn fill(&self, field: &str, generation: u32, fillings: Vec<Filling>) -> Result<Vec<FillOutcome>>;
+
+    /// How many vectors each item has in a generation; 0 for an id that is not stored.
+    async fn filled(&self, field: &str, generation: u32, ids: Vec<ItemId>) -> Result<Vec<usize>>;
 
     /// Finds the best items for each query among those that satisfy the filter.
     async fn search_batch(

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 
-use super::catalog_entry::{AliasChange, CollectionInfo, NewCollection, NewField};
+use super::catalog_entry::{AliasChange, CollectionInfo, GenerationChange, GenerationChanged, NewCollection, NewField};
 use super::local::audit_scope;
 use super::schema::CollectionSchema;
 use super::{CollectionBackend, LocalCollection};
+use crate::fail_point::fail_point;
 use crate::store::{AuditReport, Counters, Snapshot, Store, audit};
 use crate::types::limits::COLLECTIONS;
 use crate::types::names::check_name;
@@ -202,6 +203,29 @@ impl Catalog {
         self.resolve_local(collection)?.drop_field(field)?;
         self.store.sync()?;
         self.get(collection)
+    }
+
+    /// Changes the generations of a field; durable on return. What is dropped leaves the disk at once.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::FailedPrecondition`] with `GENERATION_IS_BUILDING`, `GENERATION_IS_CURRENT` or
+    /// `FIELD_WITHOUT_ENCODER`; [`Error::LimitExceeded`].
+    pub fn change_generation(
+        &self,
+        collection: &str,
+        field: &str,
+        change: &GenerationChange,
+    ) -> Result<GenerationChanged> {
+        let _one_change = self.change.lock();
+        fail_point("generation.before");
+        let changed = self.resolve_local(collection)?.change_generation(field, change)?;
+        fail_point("generation.after");
+        self.store.sync()?;
+        if matches!(change, GenerationChange::Drop(_)) {
+            let (collection, field) = changed.keys;
+            self.store.compact_generation(collection, field, changed.number)?;
+        }
+        Ok(changed)
     }
 
     /// Applies all changes in their order, or none.

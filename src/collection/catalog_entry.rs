@@ -37,6 +37,32 @@ pub struct NewCollection {
     pub default_field: String,
 }
 
+/// A change of a field's generations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GenerationChange {
+    /// Starts one that `job` will fill; if the job has started one already, that one.
+    Add { spec: GenerationSpec, job: String },
+    /// Says that one is complete and checked.
+    Complete(u32),
+    /// Makes one current; the one that was becomes retired.
+    Switch(u32),
+    /// Removes one that is not current, with its vectors.
+    Drop(u32),
+}
+
+/// What a change of generations did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GenerationChanged {
+    /// The generation added, completed, made current or dropped.
+    pub number: u32,
+    /// The current generation before the change.
+    pub previous: u32,
+    /// Vectors that were dropped.
+    pub dropped: u64,
+    /// Numbers of collection and field in the store's keys.
+    pub(super) keys: (u32, u32),
+}
+
 /// Makes an alias name a collection; `None` removes the alias.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AliasChange {
@@ -107,7 +133,8 @@ impl NewField {
             dimension: generation.dimension,
             fingerprint: generation.fingerprint,
             state: GenerationState::Current,
+            job: String::new(),
         };
-        Ok(Field { id, name: spec.name, source: spec.source, generations: vec![generation] })
+        Ok(Field { id, name: spec.name, source: spec.source, generations: vec![generation], next_generation: 2 })
     }
 }

@@ -8,5 +8,7 @@ pub mod schema;
 
 pub use backend::CollectionBackend;
 pub use catalog::{Catalog, CatalogSettings};
-pub use catalog_entry::{AliasChange, CollectionInfo, GenerationSpec, NewCollection, NewField};
+pub use catalog_entry::{
+    AliasChange, CollectionInfo, GenerationChange, GenerationChanged, GenerationSpec, NewCollection, NewField,
+};
 pub use local::LocalCollection;

@@ -64,8 +64,13 @@ impl FieldSpec {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GenerationState {
+    /// Being filled by a job; writes go to it too, searches may not.
     Building,
+    /// Complete and checked, and never searched so far.
+    Ready,
+    /// What searches use.
     Current,
+    /// Was current before. Complete, and kept so until it is dropped.
     Retired,
 }
 
@@ -80,6 +85,9 @@ pub struct Generation {
     /// The encoder's fingerprint in hexadecimal; empty for the caller's vectors.
     pub fingerprint: String,
     pub state: GenerationState,
+    /// The job that fills or filled it; empty for a field's first generation.
+    #[serde(default)]
+    pub job: String,
 }
 
 /// A field of a stored collection.
@@ -90,9 +98,33 @@ pub struct Field {
     pub name: String,
     pub source: FieldSource,
     pub generations: Vec<Generation>,
+    /// Every generation's number was below this; 0 in descriptions that are older than re-embedding.
+    #[serde(default)]
+    pub next_generation: u32,
 }
 
 impl Field {
+    /// The number that the field's next generation gets; numbers of dropped generations are not used again.
+    #[must_use]
+    pub fn next_generation(&self) -> u32 {
+        let after_last = self.generations.iter().map(|generation| generation.number + 1).max();
+        self.next_generation.max(after_last.unwrap_or(1))
+    }
+
+    /// The generation with this number.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub fn generation(&self, number: u32) -> Result<&Generation> {
+        self.generations.iter().find(|generation| generation.number == number).ok_or_else(|| {
+            let known: Vec<_> = self.generations.iter().map(|generation| generation.number.to_string()).collect();
+            Error::NotFound {
+                kind: "generation",
+                name: format!("{number} (field {} has {})", self.name, known.join(", ")),
+            }
+        })
+    }
+
     /// The generation that searches use.
     ///
     /// # Errors

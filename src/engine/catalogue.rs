@@ -93,14 +93,15 @@ impl Engine {
         self.shared.catalog.aliases()
     }
 
-    /// The encoders that current generations were made with.
+    /// The encoders that generations are made with; those of generations that are not current encode writes too.
     pub(super) fn encoders_in_use(&self) -> Vec<String> {
         let mut encoders: Vec<String> = self
             .list_collections()
             .into_iter()
             .filter_map(|info| info.schema)
             .flat_map(|schema| schema.fields.clone())
-            .filter_map(|field| field.current().ok().map(|generation| generation.encoder.clone()))
+            .flat_map(|field| field.generations)
+            .map(|generation| generation.encoder)
             .filter(|encoder| !encoder.is_empty())
             .collect();
         encoders.sort();
@@ -109,7 +110,7 @@ impl Engine {
     }
 
     /// Runs a change of the catalog off the asynchronous threads.
-    async fn with_catalog<T: Send + 'static>(
+    pub(super) async fn with_catalog<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Catalog) -> Result<T> + Send + 'static,
     ) -> Result<T> {
@@ -119,7 +120,7 @@ impl Engine {
     }
 
     /// Binds a field to the present revision of its encoder.
-    async fn resolve_field(&self, spec: FieldSpec) -> Result<NewField> {
+    pub(super) async fn resolve_field(&self, spec: FieldSpec) -> Result<NewField> {
         let (encoder, is_image) = match &spec.source {
             FieldSource::Vector { .. } => return Ok(NewField { spec, encoder: None }),
             FieldSource::Text { encoder, .. } => (encoder, false),

@@ -8,11 +8,14 @@ use super::item::{CheckedItem, NewItem, Original};
 use crate::collection::backend::{
     CollectionBackend, ContentHash, Durability, ItemWrite, PartVector, Selection, StoredItem, UpsertMode, WriteAck,
 };
-use crate::collection::schema::{CollectionSchema, FieldSource, Generation, GenerationState};
+use crate::collection::schema::{CollectionSchema, FieldSource, Generation};
 use crate::encode::{EncoderRegistry, Role};
 use crate::types::limits::UPSERT_ITEMS;
 use crate::types::vector::UnitVector;
 use crate::types::{Error, PartKind, PartRef, Result};
+
+/// How often a write is prepared if the collection's fields change meanwhile.
+const PREPARATIONS: u32 = 5;
 
 /// Where an upsert's time went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,11 +48,10 @@ pub async fn upsert(
 ) -> Result<Upserted> {
     UPSERT_ITEMS.check("items", items.len())?;
     let started = Instant::now();
-    let schema = backend.schema();
 
     // Hashing and header checks are work for a blocking thread.
     let checked: Vec<Result<CheckedItem>> = {
-        let schema = Arc::clone(&schema);
+        let schema = backend.schema();
         tokio::task::spawn_blocking(move || {
             items.into_iter().map(|item| item.and_then(|item| item.check(&schema))).collect()
         })
@@ -57,36 +59,53 @@ pub async fn upsert(
         .map_err(|error| Error::Internal(format!("checking items failed: {error}")))?
     };
 
-    let stored = stored_vectors(backend, &schema, &checked).await?;
-    let encode_started = Instant::now();
-    let encoded = encode_missing(encoders, &schema, &checked, &stored, deadline).await?;
-    let encode = encode_started.elapsed();
-    if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-        return Err(Error::DeadlineExceeded { what: "encoding" });
-    }
-
-    let store_started = Instant::now();
-    let mut writes = Vec::with_capacity(checked.len());
-    let mut results = Vec::with_capacity(checked.len());
-    let mut positions = Vec::with_capacity(checked.len());
-    let encoded_parts = encoded.values().map(|made| (made.texts.len() + made.images.len()) as u32).sum();
-    for item in checked {
-        match item.and_then(|item| with_vectors(item, &schema, &stored, &encoded, mode)) {
-            Ok(write) => {
-                positions.push(results.len());
-                writes.push(write);
-                results.push(Err(Error::Internal("no answer from the store".to_owned())));
+    let mut encoded = Encoded::new();
+    let mut encode = Duration::ZERO;
+    for preparation in 1.. {
+        let schema = backend.schema();
+        let stored = stored_vectors(backend, &schema, &checked).await?;
+        let encode_started = Instant::now();
+        encode_missing(encoders, &schema, &checked, &stored, &mut encoded, deadline).await?;
+        encode += encode_started.elapsed();
+        if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            return Err(Error::DeadlineExceeded { what: "encoding" });
+        }
+        let store_started = Instant::now();
+        let prepared = checked
+            .iter()
+            .map(|item| with_vectors(item.as_ref().map_err(Clone::clone)?, &schema, &stored, &encoded, mode));
+        let (writes, mut results) = split(prepared);
+        if !writes.is_empty() {
+            let (positions, writes): (Vec<usize>, Vec<ItemWrite>) = writes.into_iter().unzip();
+            let acks = match backend.upsert(writes, durability).await {
+                // Nothing is stored; what was encoded stays good.
+                Err(Error::SchemaChanged { .. }) if preparation < PREPARATIONS => continue,
+                acks => acks?,
+            };
+            for (position, ack) in positions.into_iter().zip(acks) {
+                results[position] = ack;
             }
-            Err(error) => results.push(Err(error)),
         }
+        let encoded_parts = encoded.values().map(|made| (made.texts.len() + made.images.len()) as u32).sum();
+        let timings = WriteTimings { encode, store: store_started.elapsed(), total: started.elapsed(), encoded_parts };
+        return Ok(Upserted { results, timings });
     }
-    if !writes.is_empty() {
-        for (position, ack) in positions.into_iter().zip(backend.upsert(writes, durability).await?) {
-            results[position] = ack;
-        }
+    Err(Error::Internal("a write was prepared without end".to_owned()))
+}
+
+/// What can be written, by position, and a place for each item's answer.
+fn split(prepared: impl Iterator<Item = Result<ItemWrite>>) -> (Vec<(usize, ItemWrite)>, Vec<Result<WriteAck>>) {
+    let (mut writes, mut results) = (Vec::new(), Vec::new());
+    for (position, item) in prepared.enumerate() {
+        results.push(match item {
+            Ok(write) => {
+                writes.push((position, write));
+                Err(Error::Internal("no answer from the store".to_owned()))
+            }
+            Err(error) => Err(error),
+        });
     }
-    let timings = WriteTimings { encode, store: store_started.elapsed(), total: started.elapsed(), encoded_parts };
-    Ok(Upserted { results, timings })
+    (writes, results)
 }
 
 /// A stored vector can stand for the same content in the same generation of a field.
@@ -94,11 +113,12 @@ type StoredKey = (String, u32, PartKey);
 type PartKey = (PartKind, ContentHash);
 type StoredVectors = HashMap<StoredKey, UnitVector>;
 
+/// Every generation: also one that is being built, and one that was current, so that switching to it needs no work.
 fn generations_to_fill(schema: &CollectionSchema) -> impl Iterator<Item = (&str, &FieldSource, &Generation)> {
-    schema.fields.iter().flat_map(|field| {
-        let is_filled = |generation: &&Generation| generation.state != GenerationState::Retired;
-        field.generations.iter().filter(is_filled).map(|generation| (field.name.as_str(), &field.source, generation))
-    })
+    schema
+        .fields
+        .iter()
+        .flat_map(|field| field.generations.iter().map(|generation| (field.name.as_str(), &field.source, generation)))
 }
 
 /// Vectors of content that the store holds for these items already.
@@ -163,40 +183,42 @@ struct Made {
 /// New vectors by encoder.
 type Encoded = BTreeMap<String, Made>;
 
+/// Adds to `encoded` what neither it nor the store has.
 async fn encode_missing(
     encoders: &EncoderRegistry,
     schema: &CollectionSchema,
     checked: &[Result<CheckedItem>],
     stored: &StoredVectors,
+    encoded: &mut Encoded,
     deadline: Option<Instant>,
-) -> Result<Encoded> {
+) -> Result<()> {
     let mut work: BTreeMap<String, EncoderWork> = BTreeMap::new();
     for item in checked.iter().flatten() {
         for (field, source, generation) in generations_to_fill(schema) {
             for (part, hash) in item.parts.iter().filter(|(part, _)| source.takes(field, part)) {
                 let is_stored = stored.contains_key(&(field.to_owned(), generation.number, (part.kind, *hash)));
-                if let Some(content) = content_of(item, part).filter(|_| !is_stored) {
+                let is_made =
+                    || encoded.get(&generation.encoder).is_some_and(|made| made_for(item, part, made).is_some());
+                if let Some(content) = content_of(item, part).filter(|_| !is_stored && !is_made()) {
                     work.entry(generation.encoder.clone()).or_default().add(content);
                 }
             }
         }
     }
-    let mut encoded = Encoded::new();
     for (encoder, EncoderWork { texts, images, .. }) in work {
         let handle = encoders.get(&encoder).await?;
-        let mut made = Made::default();
+        let made = encoded.entry(encoder).or_default();
         if !texts.is_empty() {
             let embeddings = handle.encode_texts(texts.clone(), Role::Document, deadline).await?;
-            made.texts = texts.into_iter().zip(embeddings).map(|(text, embedding)| (text, embedding.vector)).collect();
+            made.texts.extend(texts.into_iter().zip(embeddings).map(|(text, embedding)| (text, embedding.vector)));
         }
         if !images.is_empty() {
             let (hashes, files): (Vec<_>, Vec<_>) = images.into_iter().map(|image| (image.hash, image.data)).unzip();
             let vectors = handle.encode_images(files, Role::Document, deadline).await?;
-            made.images = hashes.into_iter().zip(vectors).collect();
+            made.images.extend(hashes.into_iter().zip(vectors));
         }
-        encoded.insert(encoder, made);
     }
-    Ok(encoded)
+    Ok(())
 }
 
 /// What an encoder is given for a part.
@@ -227,7 +249,7 @@ fn made_for(item: &CheckedItem, part: &PartRef, made: &Made) -> Option<Result<Un
 }
 
 fn with_vectors(
-    item: CheckedItem,
+    item: &CheckedItem,
     schema: &CollectionSchema,
     stored: &StoredVectors,
     encoded: &Encoded,
@@ -241,7 +263,7 @@ fn with_vectors(
                 own.clone()
             } else if let Some(known) = stored.get(&key) {
                 known.clone()
-            } else if let Some(new) = encoded.get(&generation.encoder).and_then(|made| made_for(&item, part, made)) {
+            } else if let Some(new) = encoded.get(&generation.encoder).and_then(|made| made_for(item, part, made)) {
                 new?
             } else {
                 return Err(Error::Internal(format!("no vector was made for {part:?} in field {field}")));
@@ -255,11 +277,11 @@ fn with_vectors(
         }
     }
     Ok(ItemWrite {
-        id: item.id,
-        payload: item.payload,
-        media: item.media,
-        texts: item.texts,
-        parts: item.parts,
+        id: item.id.clone(),
+        payload: item.payload.clone(),
+        media: item.media.clone(),
+        texts: item.texts.clone(),
+        parts: item.parts.clone(),
         vectors,
         mode,
         if_version: item.if_version,

@@ -1,6 +1,13 @@
-//! The job table's runner: long work in child processes that may die without harm to the server.
+//! The job table's runner: long work, one job after the other. A new kind of job is a file here and a line in
+//! [`supervisor::Shared`]'s list.
 
 mod child;
+mod kind;
+mod ranking;
+mod reembed;
 mod supervisor;
+mod train;
 
+pub use kind::{JobControl, JobEnd, JobKind};
+pub use reembed::ReembedSpec;
 pub use supervisor::{JobSettings, Jobs};

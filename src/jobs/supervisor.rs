@@ -1,27 +1,19 @@
 //! Runs queued jobs one after the other, and takes up those that a restart cut off.
 
-use std::fs;
 use std::path::PathBuf;
-use std::process::Child;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
-use serde_json::{Value, json};
 
-use super::child::{ChildPlan, End, ask_to_stop};
+use super::kind::{JobControl, JobEnd, JobKind, queued};
+use super::reembed::{Reembed, ReembedSpec};
+use super::train::Train;
+use crate::collection::Catalog;
+use crate::encode::EncoderRegistry;
 use crate::store::{JobRecord, JobState, Store};
-use crate::train::recipe::Recipe;
-use crate::types::Timestamp;
 use crate::{Error, Result};
-
-/// How often a child is looked at.
-const PERIOD: Duration = Duration::from_millis(200);
-/// How long a child may take to write its checkpoint.
-const GRACE: Duration = Duration::from_secs(20);
-/// Deaths in a row without a step in between after which a job fails.
-const MAX_DEATHS: u32 = 3;
 
 /// What jobs need of the server.
 #[derive(Clone, Debug)]
@@ -44,20 +36,21 @@ pub struct Jobs {
     shared: Arc<Shared>,
 }
 
-struct Shared {
-    store: Store,
-    settings: JobSettings,
-    state: Mutex<State>,
+pub(super) struct Shared {
+    pub(super) store: Store,
+    train: Train,
+    reembed: Reembed,
+    pub(super) state: Mutex<State>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct State {
-    is_stopping: bool,
+pub(super) struct State {
+    pub(super) is_stopping: bool,
     /// The job that is running.
     running: Option<String>,
     /// Jobs that are to be cancelled while they run.
-    cancelled: Vec<String>,
+    pub(super) cancelled: Vec<String>,
     worker: Option<JoinHandle<()>>,
 }
 
@@ -66,8 +59,14 @@ impl Jobs {
     ///
     /// # Errors
     /// `Internal` if the thread cannot be started.
-    pub fn start(store: Store, settings: JobSettings) -> Result<Self> {
-        let shared = Arc::new(Shared { store, settings, state: Mutex::new(State::default()), changed: Condvar::new() });
+    pub fn start(catalog: Arc<Catalog>, encoders: EncoderRegistry, settings: JobSettings) -> Result<Self> {
+        let shared = Arc::new(Shared {
+            store: catalog.store().clone(),
+            train: Train { settings },
+            reembed: Reembed { catalog, encoders },
+            state: Mutex::new(State::default()),
+            changed: Condvar::new(),
+        });
         let of_worker = Arc::clone(&shared);
         let worker = std::thread::Builder::new()
             .name("jobs".to_owned())
@@ -82,33 +81,23 @@ impl Jobs {
     /// # Errors
     /// `InvalidArgument` for the recipe; errors of the store.
     pub fn train(&self, recipe: &str) -> Result<JobRecord> {
-        let parsed = Recipe::parse(recipe)?;
-        let Shared { store, settings, .. } = &*self.shared;
-        let id = store.jobs().new_id()?;
-        let plan = self.shared.plan(&id);
-        let failed = |error: std::io::Error| Error::Storage(format!("{}: {error}", plan.run.display()));
-        fs::create_dir_all(&plan.run).map_err(failed)?;
-        fs::write(plan.recipe(), recipe).map_err(failed)?;
-        let newest_write = store.checkpoint(&plan.corpus())?;
-        let now = Timestamp::now();
-        let job = JobRecord {
-            id,
-            kind: "train".to_owned(),
-            spec: json!({
-                "collection": parsed.corpus.collection, "recipe": recipe, "name": parsed.name,
-                "newest_write": newest_write, "threads": settings.threads, "run": plan.run,
-            }),
-            state: JobState::Queued,
-            done: 0,
-            total: parsed.run.steps,
-            message: "queued".to_owned(),
-            error: String::new(),
-            created: now,
-            heartbeat: now,
-            checkpoint: Vec::new(),
-            result: Value::Null,
-        };
-        store.jobs().put(&job)?;
+        let Shared { store, train, .. } = &*self.shared;
+        self.queue(train.prepare(store, recipe)?)
+    }
+
+    /// Queues the making of a field's next generation. `items` are expected.
+    ///
+    /// # Errors
+    /// Errors of the store.
+    pub fn reembed(&self, spec: &ReembedSpec, items: u64) -> Result<JobRecord> {
+        let Shared { store, reembed, .. } = &*self.shared;
+        let spec = serde_json::to_value(spec)
+            .map_err(|error| Error::Internal(format!("a job's specification cannot be written: {error}")))?;
+        self.queue(queued(store.jobs().new_id()?, reembed.name(), spec, items))
+    }
+
+    fn queue(&self, job: JobRecord) -> Result<JobRecord> {
+        self.shared.store.jobs().put(&job)?;
         self.shared.changed.notify_all();
         Ok(job)
     }
@@ -119,6 +108,14 @@ impl Jobs {
     /// `NotFound`; errors of the store.
     pub fn get(&self, id: &str) -> Result<JobRecord> {
         self.shared.store.jobs().get(id)?.ok_or_else(|| Error::NotFound { kind: "job", name: id.to_owned() })
+    }
+
+    /// True if the job exists and has not ended.
+    ///
+    /// # Errors
+    /// Errors of the store.
+    pub fn is_at_work(&self, id: &str) -> Result<bool> {
+        Ok(self.shared.store.jobs().get(id)?.is_some_and(|job| !has_ended(job.state)))
     }
 
     /// Every job, oldest first.
@@ -149,7 +146,7 @@ impl Jobs {
         }
         let job = JobRecord { state: JobState::Cancelled, message: "cancelled".to_owned(), ..job };
         self.shared.store.jobs().put(&job)?;
-        self.shared.forget_corpus(id);
+        self.shared.clean_up(&job);
         Ok(job)
     }
 
@@ -159,20 +156,18 @@ impl Jobs {
     /// `NotFound`; `FailedPrecondition` if it cannot go on.
     pub fn resume(&self, id: &str) -> Result<JobRecord> {
         let job = self.get(id)?;
-        let can_go_on = matches!(job.state, JobState::Failed | JobState::Interrupted);
-        if !can_go_on || !self.shared.plan(id).corpus().exists() {
+        let has_broken_off = matches!(job.state, JobState::Failed | JobState::Interrupted);
+        let can_go_on = || self.shared.kind(&job).is_some_and(|kind| kind.can_go_on(&job));
+        if !has_broken_off || !can_go_on() {
             return Err(Error::FailedPrecondition {
                 reason: "JOB_CANNOT_GO_ON",
                 message: format!("job {id} is {:?}; only failed and interrupted jobs go on", job.state),
             });
         }
-        let job = JobRecord { state: JobState::Queued, error: String::new(), message: "queued".to_owned(), ..job };
-        self.shared.store.jobs().put(&job)?;
-        self.shared.changed.notify_all();
-        Ok(job)
+        self.queue(JobRecord { state: JobState::Queued, error: String::new(), message: "queued".to_owned(), ..job })
     }
 
-    /// Stops the running child, which can go on later, and ends the thread. Blocks.
+    /// Stops the running job, which can go on later, and ends the thread. Blocks.
     pub fn stop(&self) {
         let worker = {
             let mut state = self.shared.state.lock();
@@ -188,14 +183,18 @@ impl Jobs {
     }
 }
 
-fn has_ended(state: JobState) -> bool {
+pub(super) fn has_ended(state: JobState) -> bool {
     matches!(state, JobState::Succeeded | JobState::Failed | JobState::Cancelled)
 }
 
 impl Shared {
-    fn plan(&self, id: &str) -> ChildPlan {
-        let JobSettings { program, runs_dir, models_dir, device, threads, memory_bytes } = self.settings.clone();
-        ChildPlan { program, run: runs_dir.join(id), models_dir, device, threads, memory_bytes }
+    /// Every kind of job.
+    fn kinds(&self) -> [&dyn JobKind; 2] {
+        [&self.reembed, &self.train]
+    }
+
+    fn kind(&self, job: &JobRecord) -> Option<&dyn JobKind> {
+        self.kinds().into_iter().find(|kind| kind.name() == job.kind)
     }
 
     fn work(&self) {
@@ -227,7 +226,7 @@ impl Shared {
     /// The oldest job that waits, or that a restart cut off.
     fn next_job(&self) -> Option<JobRecord> {
         let is_waiting =
-            |job: &JobRecord| job.kind == "train" && matches!(job.state, JobState::Queued | JobState::Interrupted);
+            |job: &JobRecord| matches!(job.state, JobState::Queued | JobState::Interrupted) && self.kind(job).is_some();
         match self.store.jobs().list() {
             Ok(jobs) => jobs.into_iter().find(is_waiting),
             Err(error) => {
@@ -245,100 +244,32 @@ impl Shared {
     }
 
     fn run(&self, mut job: JobRecord) -> Result<()> {
-        let plan = self.plan(&job.id);
-        let mut deaths = 0;
+        let Some(kind) = self.kind(&job) else { return Ok(()) };
+        let control = JobControl { shared: self, id: job.id.clone() };
         job.state = JobState::Running;
-        loop {
-            let before = plan.progress().step;
-            let end = match plan.start() {
-                Ok(child) => self.follow(&mut job, &plan, child)?,
-                Err(error) => Some(End::Died(error.to_string())),
-            };
-            let (is_stopping, is_cancelled) = {
-                let state = self.state.lock();
-                (state.is_stopping, state.cancelled.contains(&job.id))
-            };
-            match end {
-                Some(End::Finished(result)) => {
-                    (job.state, job.message, job.done) = (JobState::Succeeded, "finished".to_owned(), job.total);
-                    job.result = result;
-                }
-                _ if is_cancelled => (job.state, job.message) = (JobState::Cancelled, "cancelled".to_owned()),
-                // The next start of the server goes on.
-                _ if is_stopping => (job.state, job.message) = (JobState::Interrupted, "the server stopped".to_owned()),
-                Some(End::Failed(why)) => (job.state, job.error) = (JobState::Failed, why),
-                Some(End::Stopped) | None => continue,
-                Some(End::Died(how)) => {
-                    deaths = if plan.progress().step > before { 1 } else { deaths + 1 };
-                    tracing::warn!(job = job.id, deaths, how, "a training process died");
-                    if deaths < MAX_DEATHS {
-                        job.message = format!("started again: {how}");
-                        self.keep(&mut job)?;
-                        continue;
-                    }
-                    let why = format!("the process died {deaths} times without a step in between: {how}");
-                    (job.state, job.error) = (JobState::Failed, why);
-                }
-            }
-            self.keep(&mut job)?;
-            // A failed job keeps its corpus, so that it can be resumed.
-            if matches!(job.state, JobState::Succeeded | JobState::Cancelled) {
-                self.forget_corpus(&job.id);
-            }
-            return Ok(());
+        control.keep(&mut job)?;
+        let end = kind.run(&mut job, &control);
+        let is_cancelled = self.state.lock().cancelled.contains(&job.id);
+        match end {
+            Ok(JobEnd::Succeeded) => job.state = JobState::Succeeded,
+            _ if is_cancelled => (job.state, job.message) = (JobState::Cancelled, "cancelled".to_owned()),
+            // The next start of the server goes on.
+            Ok(JobEnd::Stopped) => (job.state, job.message) = (JobState::Interrupted, "the server stopped".to_owned()),
+            Ok(JobEnd::Failed(why)) => (job.state, job.error) = (JobState::Failed, why),
+            Err(error) => (job.state, job.error) = (JobState::Failed, error.to_string()),
         }
-    }
-
-    /// Waits for a child's end, telling the table what it says; `None` if it had to be killed.
-    fn follow(&self, job: &mut JobRecord, plan: &ChildPlan, mut child: Child) -> Result<Option<End>> {
-        let mut asked: Option<Instant> = None;
-        loop {
-            let status = child.try_wait().map_err(|error| Error::Internal(format!("waiting for a child: {error}")))?;
-            let progress = plan.progress();
-            let has_news = progress.step != job.done || progress.message != job.message;
-            if has_news && progress.total > 0 {
-                (job.done, job.total, job.message) = (progress.step, progress.total, progress.message);
-                job.result = json!({ "metrics": progress.metrics, "held_out": progress.held_out });
-            }
-            if let Some(status) = status {
-                return Ok(Some(plan.end(status)));
-            }
-            if has_news || job.heartbeat.seconds() + 5 < Timestamp::now().seconds() {
-                self.keep(job)?;
-            }
-            let is_unwanted = {
-                let state = self.state.lock();
-                state.is_stopping || state.cancelled.contains(&job.id)
-            };
-            match asked {
-                None if is_unwanted => {
-                    ask_to_stop(&child);
-                    asked = Some(Instant::now());
-                }
-                Some(asked) if asked.elapsed() > GRACE => {
-                    tracing::warn!(job = job.id, "a training process did not stop in {GRACE:?} and is killed");
-                    // An error means that it has ended in the meantime.
-                    let _ = child.kill();
-                    let _ = child.wait();
-                    return Ok(None);
-                }
-                _ => {}
-            }
-            std::thread::sleep(PERIOD);
+        control.keep(&mut job)?;
+        // A failed job keeps what it needs to go on.
+        if matches!(job.state, JobState::Succeeded | JobState::Cancelled) {
+            self.clean_up(&job);
         }
+        Ok(())
     }
 
-    fn keep(&self, job: &mut JobRecord) -> Result<()> {
-        job.heartbeat = Timestamp::now();
-        self.store.jobs().put(job)
-    }
-
-    fn forget_corpus(&self, id: &str) {
-        let corpus = self.plan(id).corpus();
-        if corpus.exists()
-            && let Err(error) = fs::remove_dir_all(&corpus)
-        {
-            tracing::warn!(%error, "{} cannot be removed", corpus.display());
+    fn clean_up(&self, job: &JobRecord) {
+        let Some(kind) = self.kind(job) else { return };
+        if let Err(error) = kind.clean_up(job, job.state) {
+            tracing::warn!(job = job.id, %error, "a job leaves something behind");
         }
     }
 }

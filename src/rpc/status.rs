@@ -17,7 +17,7 @@ pub(super) fn code(error: &Error) -> Code {
         Error::InvalidArgument { .. } | Error::LimitExceeded { .. } => Code::InvalidArgument,
         Error::NotFound { .. } => Code::NotFound,
         Error::AlreadyExists { .. } => Code::AlreadyExists,
-        Error::VersionMismatch { .. } => Code::Aborted,
+        Error::VersionMismatch { .. } | Error::SchemaChanged { .. } => Code::Aborted,
         Error::FailedPrecondition { .. } => Code::FailedPrecondition,
         Error::Overloaded { .. } | Error::StorageFull(_) => Code::ResourceExhausted,
         Error::Unavailable { .. } => Code::Unavailable,

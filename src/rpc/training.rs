@@ -1,4 +1,4 @@
-//! The `Training` service. Re-embedding and generations come with their own issue and answer UNIMPLEMENTED until then.
+//! The `Training` service. Evaluation in the server is not there yet and answers UNIMPLEMENTED.
 
 use pictor_proto::v1;
 use pictor_proto::v1::training_server::Training;
@@ -29,16 +29,30 @@ impl Training for TrainingService {
         })
     }
 
-    async fn reembed(&self, _: Request<v1::ReembedRequest>) -> Reply<v1::ReembedResponse> {
-        not_yet("re-embedding a field")
+    async fn reembed(&self, request: Request<v1::ReembedRequest>) -> Reply<v1::ReembedResponse> {
+        let v1::ReembedRequest { collection, field, encoder, allow_thumbnails } = request.into_inner();
+        answer(self.0.reembed(collection, field, encoder, allow_thumbnails).await, |job| v1::ReembedResponse {
+            job: Some(job_to_proto(job)),
+        })
     }
 
-    async fn switch_generation(&self, _: Request<v1::SwitchGenerationRequest>) -> Reply<v1::SwitchGenerationResponse> {
-        not_yet("switching a generation")
+    async fn switch_generation(
+        &self,
+        request: Request<v1::SwitchGenerationRequest>,
+    ) -> Reply<v1::SwitchGenerationResponse> {
+        let v1::SwitchGenerationRequest { collection, field, generation } = request.into_inner();
+        let switched = self.0.switch_generation(collection, field, generation).await;
+        answer(switched, |previous| v1::SwitchGenerationResponse { previous })
     }
 
-    async fn drop_generation(&self, _: Request<v1::DropGenerationRequest>) -> Reply<v1::DropGenerationResponse> {
-        not_yet("dropping a generation")
+    async fn drop_generation(&self, request: Request<v1::DropGenerationRequest>) -> Reply<v1::DropGenerationResponse> {
+        let v1::DropGenerationRequest { collection, field, generation } = request.into_inner();
+        let dropped = self.0.drop_generation(collection, field, generation).await;
+        answer(dropped, |dropped| v1::DropGenerationResponse {
+            vectors: dropped.vectors,
+            bytes_before: dropped.bytes_before,
+            bytes_after: dropped.bytes_after,
+        })
     }
 
     async fn evaluate(&self, _: Request<v1::EvaluateRequest>) -> Reply<v1::EvaluateResponse> {

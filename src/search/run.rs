@@ -51,14 +51,32 @@ pub async fn search(
     query: Query,
     deadline: Option<Instant>,
 ) -> Result<SearchAnswer> {
-    let started = Instant::now();
     query.check()?;
-    let composer = compose::find(&query.composer)?;
-    let schema = backend.schema();
-    let field = schema.field(&query.field)?;
-    // Pinned here: every vector below belongs to this generation.
-    let generation = field.current()?.clone();
+    loop {
+        let schema = backend.schema();
+        let field = schema.field(&query.field)?;
+        // Pinned here: every vector of this search belongs to this generation.
+        let generation = field.current()?;
+        let answer = search_generation(backend, encoders, &query, field, generation, deadline).await;
+        let is_gone = || backend.schema().field_of(field.id, generation.number).is_none();
+        // Somebody switched and dropped meanwhile; numbers are not used again, so every round has another generation.
+        if answer.is_err() && is_gone() && backend.schema().field(&field.name).is_ok() {
+            continue;
+        }
+        return answer;
+    }
+}
 
+async fn search_generation(
+    backend: &Arc<dyn CollectionBackend>,
+    encoders: &EncoderRegistry,
+    query: &Query,
+    field: &Field,
+    generation: &Generation,
+    deadline: Option<Instant>,
+) -> Result<SearchAnswer> {
+    let started = Instant::now();
+    let composer = compose::find(&query.composer)?;
     let mut timings = SearchTimings::default();
     let mut fingerprint = None;
     let mut parts = Vec::with_capacity(query.parts.len());
@@ -66,13 +84,13 @@ pub async fn search(
     for (position, part) in query.parts.iter().enumerate() {
         let vector = match &part.content {
             QueryContent::Text(text) => {
-                let (vector, is_cached) = encode_text(encoders, field, &generation, text, deadline).await?;
+                let (vector, is_cached) = encode_text(encoders, field, generation, text, deadline).await?;
                 timings.cached_parts += u32::from(is_cached);
                 fingerprint = Some(generation.fingerprint.clone());
                 vector
             }
             QueryContent::Image(file) => {
-                let vector = encode_image(encoders, field, &generation, file.clone(), deadline)
+                let vector = encode_image(encoders, field, generation, file.clone(), deadline)
                     .await
                     .map_err(|error| error.within(&format!("parts[{position}]")))?;
                 fingerprint = Some(generation.fingerprint.clone());
@@ -80,7 +98,7 @@ pub async fn search(
             }
             QueryContent::Item(id) => {
                 let id = ItemId::new(id).map_err(|error| error.within(&format!("parts[{position}]")))?;
-                let vector = stored_vector(backend, field, &generation, &id).await?;
+                let vector = stored_vector(backend, field, generation, &id).await?;
                 if query.exclude_reference {
                     exclude.push(id);
                 }
@@ -101,9 +119,9 @@ pub async fn search(
     }
 
     let vector_query = VectorQuery { vector, limit: query.limit + query.offset, min_score: query.min_score, exclude };
-    let params = SearchParams { exact: query.exact, select: query.select };
+    let params = SearchParams { exact: query.exact, select: query.select, ..SearchParams::default() };
     let mut reply =
-        backend.search_batch(&field.name, generation.number, vec![vector_query], query.filter, params).await?;
+        backend.search_batch(&field.name, generation.number, vec![vector_query], query.filter.clone(), params).await?;
     let hits = reply.hits.pop().unwrap_or_default().into_iter().skip(query.offset).collect();
     timings.search = reply.search_time;
     timings.fetch = reply.fetch_time;
@@ -111,7 +129,7 @@ pub async fn search(
     Ok(SearchAnswer {
         hits,
         field: field.name.clone(),
-        generation,
+        generation: generation.clone(),
         fingerprint,
         composer: composer.name(),
         exact: reply.exact,

@@ -102,6 +102,11 @@ impl<'a> Batch<'a> {
         self.delete_prefix(Family::Vectors, &keys::field(collection, field));
     }
 
+    /// Removes all vectors of a field's generation.
+    pub fn delete_generation_vectors(&mut self, collection: u32, field: u32, generation: u32) {
+        self.delete_prefix(Family::Vectors, &keys::generation(collection, field, generation));
+    }
+
     /// Removes everything of a collection but its aliases.
     pub fn delete_collection(&mut self, collection: u32) {
         for family in [Family::Ids, Family::Items, Family::Vectors, Family::Media, Family::MediaRefs] {

@@ -131,6 +131,22 @@ impl Store {
         self.shared.database.checkpoint(&database)
     }
 
+    /// Gives the room of a dropped generation back to the disk. Blocks while what is left is written anew.
+    ///
+    /// # Errors
+    /// [`Error::Storage`], [`Error::StorageFull`].
+    pub fn compact_generation(&self, collection: u32, field: u32, generation: u32) -> Result<()> {
+        self.shared.database.compact_prefix(Family::Vectors, &keys::generation(collection, field, generation))
+    }
+
+    /// Bytes of all vectors on the disk, after those in memory have been written there. Blocks.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub fn vector_bytes(&self) -> Result<u64> {
+        self.shared.database.table_bytes(Family::Vectors)
+    }
+
     /// The job table.
     #[must_use]
     pub fn jobs(&self) -> Jobs<'_> {

@@ -5,8 +5,8 @@ use std::path::Path;
 use bytes::Bytes;
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
-    Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBRecoveryMode, IteratorMode, LogLevel, Options, ReadOptions,
-    SnapshotWithThreadMode, WriteBatch, WriteBufferManager,
+    BottommostLevelCompaction, Cache, ColumnFamily, ColumnFamilyDescriptor, CompactOptions, DB, DBRecoveryMode,
+    IteratorMode, LogLevel, Options, ReadOptions, SnapshotWithThreadMode, WriteBatch, WriteBufferManager,
 };
 
 use super::error::from_rocks;
@@ -70,6 +70,25 @@ impl Database {
         let newest = self.db.latest_sequence_number();
         checkpoint.create_checkpoint(path).map_err(from_rocks)?;
         Ok(newest)
+    }
+
+    /// Writes the tables that hold keys of a prefix anew, without what was deleted.
+    pub(super) fn compact_prefix(&self, family: Family, prefix: &[u8]) -> Result<()> {
+        let handle = self.handle(family);
+        self.db.flush_cf(handle).map_err(from_rocks)?;
+        let mut options = CompactOptions::default();
+        options.set_exclusive_manual_compaction(false);
+        options.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
+        self.db.compact_range_cf_opt(handle, Some(prefix), keys::end_of(prefix), &options);
+        Ok(())
+    }
+
+    /// Bytes of a family's tables, with what was still in memory.
+    pub(super) fn table_bytes(&self, family: Family) -> Result<u64> {
+        self.db.flush_cf(self.handle(family)).map_err(from_rocks)?;
+        let property = rocksdb::properties::LIVE_SST_FILES_SIZE;
+        let bytes = self.db.property_int_value_cf(self.handle(family), property).map_err(from_rocks)?;
+        Ok(bytes.unwrap_or(0))
     }
 
     pub(super) fn view(&self) -> View<'_> {

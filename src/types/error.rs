@@ -18,6 +18,9 @@ pub enum Error {
     AlreadyExists { kind: &'static str, name: String },
     #[error("item {id:?} is at version {found}, not at the expected {expected}; read it again and retry")]
     VersionMismatch { id: String, expected: u64, found: u64 },
+    /// Fields or generations changed between the preparation of a write and the write.
+    #[error("the fields of collection {collection:?} changed while the write was prepared; retry")]
+    SchemaChanged { collection: String },
     /// The request is well formed but the state forbids it. `reason` is a stable word for programs.
     #[error("{message}")]
     FailedPrecondition { reason: &'static str, message: String },
@@ -63,6 +66,7 @@ impl Error {
             Self::NotFound { .. } => "NOT_FOUND",
             Self::AlreadyExists { .. } => "ALREADY_EXISTS",
             Self::VersionMismatch { .. } => "VERSION_MISMATCH",
+            Self::SchemaChanged { .. } => "SCHEMA_CHANGED",
             Self::FailedPrecondition { reason, .. } => reason,
             Self::Overloaded { .. } => "OVERLOADED",
             Self::Unavailable { .. } => "UNAVAILABLE",

@@ -64,6 +64,8 @@ limits! {
     DIMENSION = 16_384;
     /// Fields of a collection.
     FIELDS = 64;
+    /// Generations of a field; each is written until it is dropped.
+    GENERATIONS = 4;
     /// Collections of a server.
     COLLECTIONS = 10_000;
     /// Items of one upsert.

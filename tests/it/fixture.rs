@@ -178,7 +178,7 @@ impl Client {
     }
 
     pub(crate) fn search(&self, field: &str, queries: Vec<VectorQuery>, filter: Option<Filter>) -> SearchReply {
-        let params = SearchParams { exact: true, select: Selection::ALL };
+        let params = SearchParams { exact: true, select: Selection::ALL, ..SearchParams::default() };
         block_on(self.0.search_batch(field, 1, queries, filter, params)).expect("a search")
     }
 }

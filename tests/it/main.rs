@@ -8,6 +8,7 @@ mod encoder;
 mod errors;
 mod finetune;
 mod fixture;
+mod generations;
 mod image;
 mod ingest;
 mod jobs;

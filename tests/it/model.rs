@@ -139,7 +139,8 @@ impl<'a> Run<'a> {
             })
             .collect();
         let field = *self.random.pick(&["image", "text", "own"]);
-        let (condition, params) = (self.condition(), SearchParams { exact: true, select: self.selection() });
+        let params = SearchParams { exact: true, select: self.selection(), ..SearchParams::default() };
+        let condition = self.condition();
         let expected = block_on(self.oracle.search_batch(field, 1, queries.clone(), condition.clone(), params.clone()));
         let found = block_on(self.local.search_batch(field, 1, queries, condition, params));
         assert_eq!(found.expect("a search").hits, expected.expect("a search").hits);

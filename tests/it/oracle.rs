@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use pictor::collection::backend::{
-    BackendHit, BackendStats, Capabilities, CollectionBackend, Durability, ItemWrite, PayloadChange, PayloadWrite,
-    ScrollPage, SearchParams, SearchReply, Selection, StoredItem, StoredMedia, UpsertMode, VectorQuery, WriteAck,
-    WriteOutcome,
+    BackendHit, BackendStats, Capabilities, CollectionBackend, Durability, FillOutcome, Filling, ItemWrite, PartVector,
+    PayloadChange, PayloadWrite, ScrollPage, SearchParams, SearchReply, Selection, StoredItem, StoredMedia, UpsertMode,
+    VectorQuery, WriteAck, WriteOutcome,
 };
 use pictor::collection::schema::CollectionSchema;
 use pictor::types::filter::{Filter, Mismatches, matches};
@@ -40,9 +40,7 @@ impl Oracle {
     fn stored(&self, write: ItemWrite, version: u64) -> StoredItem {
         let field = |name: &str| self.schema.fields.iter().position(|field| field.name == name);
         let mut vectors = write.vectors;
-        let part = |vector: &pictor::collection::backend::PartVector| {
-            write.parts.iter().position(|(part, _)| *part == vector.part)
-        };
+        let part = |vector: &PartVector| write.parts.iter().position(|(part, _)| *part == vector.part);
         vectors.sort_by_key(|vector| (field(&vector.field), vector.generation, part(vector)));
         let media = write.media.into_iter().map(|media| StoredMedia { info: media.info, data: media.data });
         StoredItem {
@@ -202,6 +200,40 @@ impl CollectionBackend for Oracle {
         Ok(contents.items.values().filter(is_match).count() as u64)
     }
 
+    async fn fill(&self, field: &str, generation: u32, fillings: Vec<Filling>) -> Result<Vec<FillOutcome>> {
+        let source = self.schema.field(field)?.source.clone();
+        let mut contents = self.contents();
+        let mut fill = |filling: Filling| {
+            let Some(item) = contents.items.get_mut(&filling.id) else { return FillOutcome::NotNeeded };
+            let of_generation = |vector: &&PartVector| vector.field == field && vector.generation == generation;
+            let wanted = item.parts.iter().filter(|(part, _)| source.takes(field, part)).count();
+            if item.vectors.iter().filter(of_generation).count() == wanted {
+                return FillOutcome::NotNeeded;
+            }
+            if item.parts != filling.parts {
+                return FillOutcome::Changed;
+            }
+            item.vectors.retain(|vector| !of_generation(&vector));
+            let new = filling.vectors.into_iter();
+            item.vectors.extend(new.map(|(part, vector)| PartVector {
+                field: field.to_owned(),
+                generation,
+                part,
+                vector,
+            }));
+            FillOutcome::Filled
+        };
+        Ok(fillings.into_iter().map(&mut fill).collect())
+    }
+
+    async fn filled(&self, field: &str, generation: u32, ids: Vec<ItemId>) -> Result<Vec<usize>> {
+        let contents = self.contents();
+        let is_counted = |vector: &&PartVector| vector.field == field && vector.generation == generation;
+        let count =
+            |id: &ItemId| contents.items.get(id).map_or(0, |item| item.vectors.iter().filter(is_counted).count());
+        Ok(ids.iter().map(count).collect())
+    }
+
     async fn search_batch(
         &self,
         field: &str,
@@ -222,7 +254,7 @@ impl CollectionBackend for Oracle {
                 }
                 let mut best: Option<(f32, usize)> = None;
                 for (position, (part, _)) in item.parts.iter().enumerate() {
-                    let is_wanted = |vector: &&pictor::collection::backend::PartVector| {
+                    let is_wanted = |vector: &&PartVector| {
                         vector.field == *field && vector.generation == generation && vector.part == *part
                     };
                     if let Some(vector) = item.vectors.iter().find(is_wanted) {

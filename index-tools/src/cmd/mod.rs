@@ -13,9 +13,11 @@ pub mod delete;
 pub mod eval;
 pub mod export;
 pub mod field;
+pub mod generation;
 pub mod get;
 pub mod ingest;
 pub mod job;
+pub mod reembed;
 pub mod search;
 pub mod status;
 pub mod train;
@@ -61,6 +63,11 @@ pub enum Command {
     Status(status::Args),
     /// Teach an encoder the items of a collection
     Train(train::Args),
+    /// Fill a field anew with another encoder, while it is searched
+    Reembed(reembed::Args),
+    /// Switch a field to another generation or drop one
+    #[command(subcommand)]
+    Generation(generation::Command),
     /// Measure searches whose right answers are known
     Eval(eval::Args),
     /// List, watch, cancel and resume jobs
@@ -89,6 +96,8 @@ pub async fn run(cli: Cli) -> Result<Outcome> {
         Command::Export(args) => export::run(args, &context).await?,
         Command::Status(args) => status::run(args, &context).await?,
         Command::Train(args) => train::run(args, &context).await?,
+        Command::Reembed(args) => reembed::run(args, &context).await?,
+        Command::Generation(command) => generation::run(command, &context).await?,
         Command::Eval(args) => Box::pin(eval::run(args, &context)).await?,
         Command::Job(command) => job::run(command, &context).await?,
     }

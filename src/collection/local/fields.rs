@@ -88,7 +88,7 @@ impl LocalCollection {
 
 impl Inner {
     /// Writes the description with what `fill` adds, then puts it in place and calls `apply`. The caller holds `writer`.
-    fn change_schema(
+    pub(super) fn change_schema(
         &self,
         schema: CollectionSchema,
         fill: impl FnOnce(&mut Batch<'_>),

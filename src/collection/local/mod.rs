@@ -5,6 +5,7 @@
 
 mod fields;
 mod filtered;
+mod generations;
 mod hydrate;
 mod id_set;
 mod load;

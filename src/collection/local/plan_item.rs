@@ -2,7 +2,7 @@
 
 use super::plan::{AddedItem, Current, Plan};
 use crate::collection::backend::{ItemWrite, PayloadChange, PayloadWrite, UpsertMode, WriteAck, WriteOutcome};
-use crate::collection::schema::CollectionSchema;
+use crate::collection::schema::{CollectionSchema, Field};
 use crate::store::{ItemRecord, MediaRecord, RecordHead, VectorSlot};
 use crate::types::limits::PARTS_PER_ITEM;
 use crate::types::value::check_payload;
@@ -141,12 +141,9 @@ fn check_write(schema: &CollectionSchema, write: &ItemWrite) -> Result<Vec<(Vect
     let mut slots = Vec::with_capacity(write.vectors.len());
     for (position, vector) in write.vectors.iter().enumerate() {
         let name = || format!("vectors[{position}]");
-        let field = schema.field(&vector.field)?;
-        let generation = field.generations.iter().find(|generation| generation.number == vector.generation);
-        let generation = generation.ok_or_else(|| Error::NotFound {
-            kind: "generation",
-            name: format!("{} of field {}", vector.generation, field.name),
-        })?;
+        let changed = || Error::SchemaChanged { collection: schema.name.clone() };
+        let field = schema.fields.iter().find(|field| field.name == vector.field).ok_or_else(changed)?;
+        let generation = field.generation(vector.generation).map_err(|_| changed())?;
         let (expected, found) = (generation.dimension as usize, vector.vector.values.len());
         if expected != found {
             return Err(Error::invalid(name(), format!("field {} has {expected} numbers, got {found}", field.name)));
@@ -163,8 +160,17 @@ fn check_write(schema: &CollectionSchema, write: &ItemWrite) -> Result<Vec<(Vect
     slots.sort_unstable();
     match slots.windows(2).find(|pair| pair[0].0 == pair[1].0) {
         Some(pair) => Err(Error::invalid(format!("vectors[{}]", pair[1].1), "this part has a vector already")),
+        None if slots.len() < vectors_of(schema, write) => {
+            Err(Error::SchemaChanged { collection: schema.name.clone() })
+        }
         None => Ok(slots),
     }
+}
+
+/// How many vectors a write needs, so that every part is in every generation that takes it.
+fn vectors_of(schema: &CollectionSchema, write: &ItemWrite) -> usize {
+    let taken = |field: &Field| write.parts.iter().filter(|(part, _)| field.source.takes(&field.name, part)).count();
+    schema.fields.iter().map(|field| taken(field) * field.generations.len()).sum()
 }
 
 fn is_unchanged(

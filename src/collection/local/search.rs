@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::moment::{Inner, Look, Moment};
 use super::state::{Eligible, GenerationKey, State};
 use crate::collection::backend::{BackendHit, SearchParams, SearchReply, VectorQuery};
-use crate::collection::schema::CollectionSchema;
+use crate::collection::schema::{CollectionSchema, GenerationState};
 use crate::index::{IndexSearch, Neighbour, VectorIndex};
 use crate::store::{ItemRecord, Snapshot};
 use crate::types::filter::{Filter, Mismatches};
@@ -149,12 +149,14 @@ fn check(schema: &CollectionSchema, request: &Request<'_>) -> Result<()> {
 
 fn generation_key(schema: &CollectionSchema, request: &Request<'_>) -> Result<GenerationKey> {
     let field = schema.field(request.field)?;
-    match field.generations.iter().find(|generation| generation.number == request.generation) {
-        Some(generation) => Ok((field.id, generation.number)),
-        None => {
-            Err(Error::NotFound { kind: "generation", name: format!("{} of field {}", request.generation, field.name) })
-        }
+    let generation = field.generation(request.generation)?;
+    if generation.state == GenerationState::Building && !request.params.include_building {
+        return Err(Error::FailedPrecondition {
+            reason: "GENERATION_IS_BUILDING",
+            message: format!("generation {} of field {:?} is not complete yet", generation.number, field.name),
+        });
     }
+    Ok((field.id, generation.number))
 }
 
 fn dimension_error(expected: usize, found: usize) -> Error {

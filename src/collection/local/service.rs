@@ -8,8 +8,8 @@ use super::load::load;
 use super::moment::Inner;
 use super::search::Request;
 use crate::collection::backend::{
-    BackendStats, Capabilities, CollectionBackend, Durability, ItemWrite, PayloadWrite, ScrollPage, SearchParams,
-    SearchReply, Selection, StoredItem, VectorQuery, WriteAck,
+    BackendStats, Capabilities, CollectionBackend, Durability, FillOutcome, Filling, ItemWrite, PayloadWrite,
+    ScrollPage, SearchParams, SearchReply, Selection, StoredItem, VectorQuery, WriteAck,
 };
 use crate::collection::schema::CollectionSchema;
 use crate::store::{AuditReport, Snapshot, Store};
@@ -95,6 +95,16 @@ impl CollectionBackend for LocalCollection {
 
     async fn count(&self, filter: Option<Filter>) -> Result<u64> {
         self.blocking(move |inner| inner.read(|look| inner.count(filter.as_ref(), look))).await
+    }
+
+    async fn fill(&self, field: &str, generation: u32, fillings: Vec<Filling>) -> Result<Vec<FillOutcome>> {
+        let field = field.to_owned();
+        self.blocking(move |inner| inner.fill(&field, generation, fillings)).await
+    }
+
+    async fn filled(&self, field: &str, generation: u32, ids: Vec<ItemId>) -> Result<Vec<usize>> {
+        let field = field.to_owned();
+        self.blocking(move |inner| inner.filled(&field, generation, &ids)).await
     }
 
     async fn search_batch(

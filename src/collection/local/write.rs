@@ -39,7 +39,7 @@ impl Inner {
     }
 
     /// Plans each write in order, commits, and waits for the disk if asked to.
-    fn write<W, A>(
+    pub(super) fn write<W, A>(
         &self,
         ids: &[ItemId],
         writes: Vec<W>,
@@ -55,7 +55,12 @@ impl Inner {
             let mut committed = 0;
             let mut failure = None;
             for write in writes {
-                outcomes.push(plan_one(&mut plan, write));
+                let outcome = plan_one(&mut plan, write);
+                // The whole call is to be prepared again, so that its writes keep their order.
+                if let (Err(error @ Error::SchemaChanged { .. }), 0) = (&outcome, committed) {
+                    return Err(error.clone());
+                }
+                outcomes.push(outcome);
                 if plan.is_full() {
                     failure = plan.commit().err();
                     if failure.is_some() {

@@ -78,6 +78,7 @@ fn field_to_proto(field: &Field, stats: &BackendStats) -> v1::FieldInfo {
         dimension: generation.dimension,
         state: match generation.state {
             GenerationState::Building => v1::GenerationState::Building,
+            GenerationState::Ready => v1::GenerationState::Ready,
             GenerationState::Current => v1::GenerationState::Current,
             GenerationState::Retired => v1::GenerationState::Retired,
         } as i32,

@@ -1,0 +1,67 @@
+//! `pictor generation switch|drop`.
+
+use anyhow::Result;
+use pictor_proto::v1;
+use serde_json::json;
+
+use crate::context::Context;
+
+/// The verbs.
+#[derive(clap::Subcommand, Debug)]
+pub enum Command {
+    /// Let searches use another complete generation
+    Switch(Generation),
+    /// Remove a generation that searches do not use, and give its room back to the disk
+    Drop(Generation),
+}
+
+/// Names a generation.
+#[derive(clap::Args, Debug)]
+pub struct Generation {
+    /// The collection's name or an alias
+    collection: String,
+    /// The field's name
+    #[arg(long)]
+    field: String,
+    /// The generation's number; `pictor collection info` lists them
+    #[arg(long)]
+    generation: u32,
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// If the server refuses or stdout is closed.
+pub async fn run(command: Command, context: &Context) -> Result<()> {
+    match command {
+        Command::Switch(Generation { collection, field, generation }) => {
+            switch(collection, field, generation, context).await
+        }
+        Command::Drop(Generation { collection, field, generation }) => {
+            let request = context.request(v1::DropGenerationRequest { collection, field: field.clone(), generation });
+            let dropped = context.client.training.clone().drop_generation(request).await?.into_inner();
+            let object = json!({
+                "field": field, "dropped": generation, "vectors": dropped.vectors,
+                "bytes_before": dropped.bytes_before, "bytes_after": dropped.bytes_after,
+            });
+            let line = format!(
+                "{field}: dropped generation {generation} with {} vectors; vectors on the disk: {} bytes before, {} after",
+                dropped.vectors, dropped.bytes_before, dropped.bytes_after
+            );
+            context.output.either(&object, &line)?;
+            Ok(())
+        }
+    }
+}
+
+/// Switches and says so.
+///
+/// # Errors
+/// As [`run`].
+pub(super) async fn switch(collection: String, field: String, generation: u32, context: &Context) -> Result<()> {
+    let request = context.request(v1::SwitchGenerationRequest { collection, field: field.clone(), generation });
+    let previous = context.client.training.clone().switch_generation(request).await?.into_inner().previous;
+    let object = json!({ "field": field, "current": generation, "previous": previous });
+    context.output.either(&object, &format!("{field}: generation {generation} is current, {previous} was"))?;
+    Ok(())
+}
