@@ -46,11 +46,14 @@ image_load() { bench image_load; }
 # The image towers alone, from pixels on the device: PICTOR_BENCH_DEVICE=cuda:0 where a GPU is.
 towers() { bench towers -- "${PICTOR_BENCH_DEVICE:-auto}" "${PICTOR_BENCH_DTYPE:-auto}"; }
 
+# Searches beside a field that is embedded again; after `make demo`, whose pictures it stores.
+reembed() { bench reembed; }
+
 # Training steps beside a PyTorch loop.
 train() { benches/train.sh --out "benches/results/train-$(date +%F)-$commit.json"; }
 
 mkdir -p benches/results
-[ "$#" -gt 0 ] || set -- load scan resize encoder dual_encoder image_load towers train
+[ "$#" -gt 0 ] || set -- load scan resize encoder dual_encoder image_load towers reembed train
 for name in "$@"; do
   echo "== $name"
   if [ "$name" = encoder ] || [ "$name" = dual_encoder ] || [ "$name" = train ]; then
