@@ -216,11 +216,15 @@ impl Catalog {
         field: &str,
         change: &GenerationChange,
     ) -> Result<GenerationChanged> {
-        let _one_change = self.change.lock();
-        fail_point("generation.before");
-        let changed = self.resolve_local(collection)?.change_generation(field, change)?;
-        fail_point("generation.after");
-        self.store.sync()?;
+        let changed = {
+            let _one_change = self.change.lock();
+            fail_point("generation.before");
+            let changed = self.resolve_local(collection)?.change_generation(field, change)?;
+            fail_point("generation.after");
+            self.store.sync()?;
+            changed
+        };
+        // Others may change the catalog meanwhile: a generation's number is not used again.
         if matches!(change, GenerationChange::Drop(_)) {
             let (collection, field) = changed.keys;
             self.store.compact_generation(collection, field, changed.number)?;

@@ -146,6 +146,8 @@ impl Jobs {
         }
         let job = JobRecord { state: JobState::Cancelled, message: "cancelled".to_owned(), ..job };
         self.shared.store.jobs().put(&job)?;
+        // It will not run any more, and what it leaves behind may take a while to remove.
+        drop(state);
         self.shared.clean_up(&job);
         Ok(job)
     }
