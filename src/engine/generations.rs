@@ -1,7 +1,7 @@
 //! From one encoder to another: a field's next generation, the switch to it, the end of the old one.
 
 use super::Engine;
-use crate::collection::backend::Selection;
+use crate::collection::backend::{Selection, StoredItem};
 use crate::collection::schema::{CollectionSchema, FieldSource, FieldSpec, GenerationState, MediaOriginals};
 use crate::collection::{CollectionBackend, GenerationChange};
 use crate::encode::Role;
@@ -158,9 +158,7 @@ async fn check_originals(
     let (mut items, mut after) = (0, None);
     loop {
         let page = backend.scroll(after, None, PAGE, Selection::default()).await?;
-        let has_media = |item: &&crate::collection::backend::StoredItem| {
-            item.parts.iter().any(|(part, _)| part.kind == PartKind::Media)
-        };
+        let has_media = |item: &&StoredItem| item.parts.iter().any(|(part, _)| part.kind == PartKind::Media);
         items += page.items.iter().filter(has_media).count();
         match page.next {
             Some(next) => after = Some(next),

@@ -224,13 +224,17 @@ impl Run<'_> {
         format!("filling generation {}: {rate:.0} items/s, {left:.0} s left", self.number)
     }
 
+    /// What the encoder needs of an item.
+    fn selection(&self) -> Selection {
+        let is_text = matches!(self.source, FieldSource::Text { .. });
+        Selection { texts: is_text, media_data: !is_text, ..Selection::default() }
+    }
+
     /// Reads the next items with what the encoder needs; fewer of them where their pictures are large.
     async fn read(&self, after: Option<ItemId>) -> Result<ScrollPage> {
-        let is_text = matches!(self.source, FieldSource::Text { .. });
-        let select = Selection { texts: is_text, media_data: !is_text, ..Selection::default() };
         let mut limit = PAGE;
         loop {
-            match self.backend.scroll(after.clone(), None, limit, select).await {
+            match self.backend.scroll(after.clone(), None, limit, self.selection()).await {
                 Err(Error::LimitExceeded { .. }) if limit > 1 => limit /= 4,
                 page => return page,
             }
@@ -255,9 +259,7 @@ impl Run<'_> {
             if changed.is_empty() {
                 return Ok(());
             }
-            let is_text = matches!(self.source, FieldSource::Text { .. });
-            let select = Selection { texts: is_text, media_data: !is_text, ..Selection::default() };
-            items = self.backend.get(changed, select).await?.into_iter().flatten().collect();
+            items = self.backend.get(changed, self.selection()).await?.into_iter().flatten().collect();
         }
     }
 
