@@ -182,14 +182,15 @@ impl Catalog {
         Ok(items)
     }
 
-    /// Adds a field; durable on return.
+    /// Adds a field; durable on return. With `job` its first generation is building until the job has filled it; a job may ask
+    /// again.
     ///
     /// # Errors
-    /// [`Error::FailedPrecondition`] with `COLLECTION_NOT_EMPTY` if an encoder would have to make vectors of stored items;
+    /// [`Error::FailedPrecondition`] with `COLLECTION_NOT_EMPTY` if there are items to encode and no job is named;
     /// [`Error::AlreadyExists`], [`Error::NotFound`], [`Error::InvalidArgument`], [`Error::LimitExceeded`].
-    pub fn add_field(&self, collection: &str, field: NewField) -> Result<CollectionInfo> {
+    pub fn add_field(&self, collection: &str, field: NewField, job: &str) -> Result<CollectionInfo> {
         let _one_change = self.change.lock();
-        self.resolve_local(collection)?.add_field(field)?;
+        self.resolve_local(collection)?.add_field(field, job)?;
         self.store.sync()?;
         self.get(collection)
     }

@@ -42,7 +42,7 @@ pub struct NewCollection {
 pub enum GenerationChange {
     /// Starts one that `job` will fill; if the job has started one already, that one.
     Add { spec: GenerationSpec, job: String },
-    /// Says that one is complete and checked.
+    /// Says that one is complete and checked; a new field's first one becomes current.
     Complete(u32),
     /// Makes one current; the one that was becomes retired.
     Switch(u32),
@@ -55,7 +55,7 @@ pub enum GenerationChange {
 pub struct GenerationChanged {
     /// The generation added, completed, made current or dropped.
     pub number: u32,
-    /// The current generation before the change.
+    /// The current generation before the change; 0 if the field had none.
     pub previous: u32,
     /// Vectors that were dropped.
     pub dropped: u64,
@@ -92,7 +92,7 @@ impl NewCollection {
         let first = specs.first().map(|field| field.name.clone()).unwrap_or_default();
         let uid = unique_id();
         let numbered = self.fields.into_iter().zip(1..);
-        let fields: Vec<Field> = numbered.map(|(field, id)| field.into_field(id, &uid)).collect::<Result<_>>()?;
+        let fields: Vec<Field> = numbered.map(|(field, id)| field.into_field(id, &uid, "")).collect::<Result<_>>()?;
         Ok(CollectionSchema {
             id,
             name: self.name,
@@ -107,11 +107,11 @@ impl NewCollection {
 }
 
 impl NewField {
-    /// The field with its first generation. A caller's space without a name is one of its own.
+    /// The field with its first generation, which is complete unless a job fills it. A caller's space without a name is one of its own.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] if source and encoder do not fit.
-    pub(super) fn into_field(self, id: u32, collection_uid: &str) -> Result<Field> {
+    pub(super) fn into_field(self, id: u32, collection_uid: &str, job: &str) -> Result<Field> {
         let Self { spec, encoder } = self;
         let generation = match (&spec.source, encoder) {
             (FieldSource::Vector { dimension, space }, None) => GenerationSpec {
@@ -132,8 +132,8 @@ impl NewField {
             space: generation.space,
             dimension: generation.dimension,
             fingerprint: generation.fingerprint,
-            state: GenerationState::Current,
-            job: String::new(),
+            state: if job.is_empty() { GenerationState::Current } else { GenerationState::Building },
+            job: job.to_owned(),
         };
         Ok(Field { id, name: spec.name, source: spec.source, generations: vec![generation], next_generation: 2 })
     }

@@ -128,13 +128,20 @@ impl Field {
     /// The generation that searches use.
     ///
     /// # Errors
-    /// [`Error::Corruption`] if there is none, which no operation leaves behind.
+    /// [`Error::FailedPrecondition`] with `FIELD_IS_BUILDING` if the field is new and its first generation is not complete yet;
+    /// [`Error::Corruption`] if there is none otherwise, which no operation leaves behind.
     pub fn current(&self) -> Result<&Generation> {
-        let is_current = |generation: &&Generation| generation.state == GenerationState::Current;
-        self.generations
-            .iter()
-            .find(is_current)
-            .ok_or_else(|| Error::Corruption(format!("field {:?} has no current generation", self.name)))
+        let in_state = |state| self.generations.iter().find(move |generation| generation.state == state);
+        if let Some(current) = in_state(GenerationState::Current) {
+            return Ok(current);
+        }
+        Err(match in_state(GenerationState::Building) {
+            Some(first) => Error::FailedPrecondition {
+                reason: "FIELD_IS_BUILDING",
+                message: format!("field {:?} is new and job {} is still filling it", self.name, first.job),
+            },
+            None => Error::Corruption(format!("field {:?} has no current generation", self.name)),
+        })
     }
 }
 

@@ -44,6 +44,14 @@ impl EncoderRegistry {
         folder::list(&self.0.models_dir)
     }
 
+    /// The folder of `NAME` or `NAME@REVISION`. Reads the models folder.
+    ///
+    /// # Errors
+    /// `NotFound` with the names that exist, `InvalidArgument` for what is no name.
+    pub fn find(&self, encoder: &str) -> Result<ModelFolder> {
+        folder::resolve(&self.0.models_dir, encoder)
+    }
+
     /// The encoders that are loaded, sorted by full name.
     #[must_use]
     pub fn loaded(&self) -> Vec<EncoderHandle> {

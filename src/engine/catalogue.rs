@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Engine;
+use super::generations::check_originals;
 use crate::collection::schema::{FieldSource, FieldSpec, MediaOriginals, check_fields};
 use crate::collection::{AliasChange, Catalog, CollectionInfo, GenerationSpec, NewCollection, NewField};
+use crate::jobs::ReembedSpec;
+use crate::store::JobRecord;
 use crate::types::{Error, Result};
 
 /// A collection as a caller describes it.
@@ -61,14 +64,48 @@ impl Engine {
         self.with_catalog(move |catalog| catalog.drop_collection(&name)).await
     }
 
-    /// Adds a field. A field filled by an encoder can only be added while the collection is empty.
+    /// Adds a field. If the collection has items that an encoder has to make vectors of, a job fills the field and the first
+    /// search of it waits for the job's end; writes go to it at once.
     ///
     /// # Errors
-    /// As [`Engine::create_collection`].
-    pub async fn add_field(&self, collection: String, field: FieldSpec) -> Result<CollectionInfo> {
+    /// As [`Engine::create_collection`]; `FailedPrecondition` with `WITHOUT_ORIGINALS` if pictures are not kept as they came.
+    pub async fn add_field(&self, collection: String, field: FieldSpec) -> Result<(CollectionInfo, Option<JobRecord>)> {
         field.check()?;
         let field = self.resolve_field(field).await?;
-        self.with_catalog(move |catalog| catalog.add_field(&collection, field)).await
+        let (name, new) = (collection.clone(), field.clone());
+        match self.with_catalog(move |catalog| catalog.add_field(&name, new, "")).await {
+            Ok(info) => Ok((info, None)),
+            Err(Error::FailedPrecondition { reason: "COLLECTION_NOT_EMPTY", .. }) => {
+                let job = self.add_field_with_job(&collection, field).await?;
+                Ok((self.collection_info(&collection)?, Some(job)))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Queues the job first: whoever dies in between leaves a job that adds the field itself.
+    async fn add_field_with_job(&self, collection: &str, field: NewField) -> Result<JobRecord> {
+        let backend = self.backend(collection)?;
+        let schema = backend.schema();
+        if matches!(field.spec.source, FieldSource::Media { .. }) {
+            check_originals(&*backend, &schema, false).await?;
+        }
+        let items = backend.stats().items;
+        let encoder = field.encoder.clone();
+        let encoder = encoder.ok_or_else(|| Error::Internal("an encoder was not resolved".to_owned()))?;
+        let new_source = Some(field.spec.source.clone());
+        let spec = ReembedSpec { new_source, ..ReembedSpec::new(&schema, &field.spec.name, encoder) };
+        let job = self.jobs(move |jobs| jobs.reembed(&spec, items)).await?;
+        let (name, id) = (schema.name.clone(), job.id.clone());
+        match self.with_catalog(move |catalog| catalog.add_field(&name, field, &id)).await {
+            Ok(_) => Ok(job),
+            Err(error) => {
+                let id = job.id.clone();
+                // The job cannot add the field either, and may have found that out already.
+                let _ = self.jobs(move |jobs| jobs.cancel(&id)).await;
+                Err(error)
+            }
+        }
     }
 
     /// Removes a field and its vectors; if it was the default, the first that is left becomes it.

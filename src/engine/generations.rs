@@ -4,14 +4,12 @@ use super::Engine;
 use crate::collection::backend::{Selection, StoredItem};
 use crate::collection::schema::{CollectionSchema, FieldSource, FieldSpec, GenerationState, MediaOriginals};
 use crate::collection::{CollectionBackend, GenerationChange};
-use crate::encode::Role;
 use crate::jobs::ReembedSpec;
+use crate::search::warm_up;
 use crate::store::JobRecord;
 use crate::types::PartKind;
 use crate::{Error, Result};
 
-/// What is encoded to see that a network answers before searches depend on it.
-const PROBE: &str = "a picture";
 /// Items counted at once.
 const PAGE: usize = 4096;
 
@@ -73,15 +71,7 @@ impl Engine {
         if matches!(stored.source, FieldSource::Media { .. }) {
             check_originals(&*backend, &schema, allow_thumbnails).await?;
         }
-        let spec = ReembedSpec {
-            collection: schema.name.clone(),
-            uid: schema.uid.clone(),
-            field: stored.name.clone(),
-            encoder: resolved.encoder,
-            space: resolved.space,
-            dimension: resolved.dimension,
-            fingerprint: resolved.fingerprint,
-        };
+        let spec = ReembedSpec::new(&schema, &stored.name, resolved);
         let items = backend.stats().items;
         self.jobs(move |jobs| jobs.reembed(&spec, items)).await
     }
@@ -95,22 +85,7 @@ impl Engine {
         let schema = self.backend(&collection)?.schema();
         let stored = schema.field(&field)?;
         let generation = stored.generation(number)?;
-        if !generation.encoder.is_empty() {
-            let encoder = self.encoders().get(&generation.encoder).await?;
-            let info = encoder.info();
-            if (&info.space, &info.fingerprint) != (&generation.space, &generation.fingerprint) {
-                return Err(Error::FailedPrecondition {
-                    reason: "ENCODER_CHANGED",
-                    message: format!(
-                        "encoder {} has fingerprint {}, generation {number} was made with {}; embed again",
-                        generation.encoder, info.fingerprint, generation.fingerprint
-                    ),
-                });
-            }
-            if info.encodes_text {
-                encoder.encode_texts(vec![PROBE.to_owned()], Role::Query, None).await?;
-            }
-        }
+        warm_up(self.encoders(), generation).await?;
         let (name, change) = (stored.name.clone(), GenerationChange::Switch(number));
         self.with_catalog(move |catalog| Ok(catalog.change_generation(&collection, &name, &change)?.previous)).await
     }
@@ -145,7 +120,7 @@ impl Engine {
 }
 
 /// Refuses to encode pictures again that are not kept as they came.
-async fn check_originals(
+pub(super) async fn check_originals(
     backend: &dyn CollectionBackend,
     schema: &CollectionSchema,
     allow_thumbnails: bool,

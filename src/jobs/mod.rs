@@ -2,12 +2,14 @@
 //! [`supervisor::Shared`]'s list.
 
 mod child;
+mod finetune;
 mod kind;
 mod ranking;
 mod reembed;
 mod supervisor;
 mod train;
 
+pub use finetune::FinetuneTarget;
 pub use kind::{JobControl, JobEnd, JobKind};
 pub use reembed::ReembedSpec;
 pub use supervisor::{JobSettings, Jobs};

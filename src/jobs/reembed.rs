@@ -4,17 +4,17 @@
 //! that still lacks vectors. A filling says which parts it was made of; if a newer write has changed them, the store refuses it
 //! and the item is read again. Nothing is lost if the process dies: what is filled is in the store, and filling twice is refused.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use super::kind::{JobControl, JobEnd, JobKind, spec_of};
-use super::ranking;
+use super::ranking::{self, Agreement};
 use crate::collection::backend::{CollectionBackend, FillOutcome, Filling, ScrollPage, Selection, StoredItem};
-use crate::collection::schema::{FieldSource, GenerationState};
-use crate::collection::{Catalog, GenerationChange, GenerationSpec, LocalCollection};
+use crate::collection::schema::{CollectionSchema, FieldSource, FieldSpec, Generation, GenerationState};
+use crate::collection::{Catalog, GenerationChange, GenerationSpec, LocalCollection, NewField};
 use crate::encode::{EncoderHandle, EncoderRegistry, Role};
 use crate::fail_point::fail_point;
 use crate::store::{JobRecord, JobState};
@@ -24,6 +24,8 @@ use crate::{Error, Result};
 
 /// Items read and encoded at once: enough for a network's batch, few enough to stop soon.
 const PAGE: usize = 64;
+/// Items looked at at once without their contents.
+const IDS: usize = 4096;
 /// Passes over the items before a job gives up; one is enough unless something else is wrong.
 const PASSES: usize = 3;
 
@@ -39,8 +41,38 @@ pub struct ReembedSpec {
     pub space: String,
     pub dimension: u32,
     pub fingerprint: String,
+    /// What the field holds, if the job adds it to the collection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub new_source: Option<FieldSource>,
 }
 
+impl ReembedSpec {
+    /// A job that makes the next generation of a stored field.
+    #[must_use]
+    pub fn new(schema: &CollectionSchema, field: &str, encoder: GenerationSpec) -> Self {
+        let GenerationSpec { encoder, space, dimension, fingerprint } = encoder;
+        let (collection, uid) = (schema.name.clone(), schema.uid.clone());
+        Self { collection, uid, field: field.to_owned(), encoder, space, dimension, fingerprint, new_source: None }
+    }
+
+    fn generation(&self) -> GenerationSpec {
+        GenerationSpec {
+            encoder: self.encoder.clone(),
+            space: self.space.clone(),
+            dimension: self.dimension,
+            fingerprint: self.fingerprint.clone(),
+        }
+    }
+
+    /// The field that the job adds, if it adds one.
+    #[must_use]
+    pub fn new_field(&self) -> Option<NewField> {
+        let source = self.new_source.clone()?;
+        Some(NewField { spec: FieldSpec { name: self.field.clone(), source }, encoder: Some(self.generation()) })
+    }
+}
+
+#[derive(Clone)]
 pub(super) struct Reembed {
     pub(super) catalog: Arc<Catalog>,
     pub(super) encoders: EncoderRegistry,
@@ -52,25 +84,50 @@ impl JobKind for Reembed {
     }
 
     fn run(&self, job: &mut JobRecord, control: &JobControl<'_>) -> Result<JobEnd> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-        let runtime = runtime.map_err(|error| Error::Internal(format!("a job's runtime: {error}")))?;
-        runtime.block_on(self.fill(job, control))
+        let spec: ReembedSpec = spec_of(job)?;
+        let Some(filled) = block_on(self.fill(&spec, job, control))?? else { return Ok(JobEnd::Stopped) };
+        job.message = filled.to_string();
+        job.result = serde_json::to_value(&filled).unwrap_or_default();
+        Ok(JobEnd::Succeeded)
     }
 
     fn can_go_on(&self, job: &JobRecord) -> bool {
-        spec_of(job).is_ok_and(|spec| self.collection(&spec).is_ok())
+        spec_of(job).is_ok_and(|spec: ReembedSpec| self.collection(&spec.collection, &spec.uid).is_ok())
     }
 
     /// A cancelled job's generation goes; a complete one stays.
     fn clean_up(&self, job: &JobRecord, state: JobState) -> Result<()> {
-        let spec: ReembedSpec = spec_of(job)?;
-        let schema = self.collection(&spec)?.schema();
-        let mut generations = schema.field(&spec.field)?.generations.iter();
-        let own = generations.find(|own| own.job == job.id && own.state == GenerationState::Building);
-        if let (Some(own), JobState::Cancelled) = (own, state) {
-            self.catalog.change_generation(&schema.name, &spec.field, &GenerationChange::Drop(own.number))?;
+        let ReembedSpec { collection, uid, field, .. } = spec_of(job)?;
+        if state == JobState::Cancelled { self.drop_unfinished(&collection, &uid, &field, &job.id) } else { Ok(()) }
+    }
+}
+
+/// Runs asynchronous work on the thread of jobs.
+pub(super) fn block_on<T>(work: impl Future<Output = T>) -> Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    let runtime = runtime.map_err(|error| Error::Internal(format!("a job's runtime: {error}")))?;
+    Ok(runtime.block_on(work))
+}
+
+/// What a job made.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(super) struct Filled {
+    pub field: String,
+    pub generation: u32,
+    /// The generation that searches used meanwhile; 0 for a new field.
+    pub previous: u32,
+    pub encoder: String,
+    pub vectors: u64,
+    pub rankings: Agreement,
+}
+
+impl fmt::Display for Filled {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { field, generation, previous, rankings, .. } = self;
+        match previous {
+            0 => write!(formatter, "field {field} is filled"),
+            _ => write!(formatter, "generation {generation} is complete; {rankings}"),
         }
-        Ok(())
     }
 }
 
@@ -88,56 +145,73 @@ struct Run<'a> {
 }
 
 impl Reembed {
-    /// The collection that is meant.
-    fn collection(&self, spec: &ReembedSpec) -> Result<Arc<LocalCollection>> {
-        let backend = self.catalog.resolve_local(&spec.collection)?;
-        if backend.schema().uid == spec.uid {
+    /// The collection that is meant, and not a later one of its name.
+    pub(super) fn collection(&self, name: &str, uid: &str) -> Result<Arc<LocalCollection>> {
+        let backend = self.catalog.resolve_local(name)?;
+        if backend.schema().uid == uid {
             return Ok(backend);
         }
-        Err(Error::NotFound { kind: "collection", name: format!("{} that the job was started on", spec.collection) })
+        Err(Error::NotFound { kind: "collection", name: format!("{name} that the job was started on") })
     }
 
-    async fn fill(&self, job: &mut JobRecord, control: &JobControl<'_>) -> Result<JobEnd> {
-        let spec: ReembedSpec = spec_of(job)?;
-        let backend = self.collection(&spec)?;
+    /// Removes what a job has begun and will not finish: its generation, or the field that it added.
+    pub(super) fn drop_unfinished(&self, collection: &str, uid: &str, field: &str, job: &str) -> Result<()> {
+        let schema = self.collection(collection, uid)?.schema();
+        let Ok(stored) = schema.field(field) else { return Ok(()) };
+        let is_own = |own: &&Generation| own.job == job && own.state == GenerationState::Building;
+        let Some(own) = stored.generations.iter().find(is_own) else { return Ok(()) };
+        if stored.generations.len() == 1 {
+            return self.catalog.drop_field(&schema.name, field).map(|_| ());
+        }
+        self.catalog.change_generation(&schema.name, field, &GenerationChange::Drop(own.number)).map(|_| ())
+    }
+
+    /// Makes and fills a generation, or goes on with it; `None` if asked to stop.
+    pub(super) async fn fill(
+        &self,
+        spec: &ReembedSpec,
+        job: &mut JobRecord,
+        control: &JobControl<'_>,
+    ) -> Result<Option<Filled>> {
+        let backend = self.collection(&spec.collection, &spec.uid)?;
         let encoder = self.encoders.get(&spec.encoder).await?;
-        check_fingerprint(&encoder, &spec)?;
+        check_fingerprint(&encoder, spec)?;
         fail_point("reembed.before");
-        let generation = GenerationSpec {
-            encoder: spec.encoder.clone(),
-            space: spec.space.clone(),
-            dimension: spec.dimension,
-            fingerprint: spec.fingerprint.clone(),
+        let number = match spec.new_field() {
+            Some(field) => {
+                self.catalog.add_field(&spec.collection, field, &job.id)?;
+                1
+            }
+            None => {
+                let add = GenerationChange::Add { spec: spec.generation(), job: job.id.clone() };
+                self.catalog.change_generation(&spec.collection, &spec.field, &add)?.number
+            }
         };
-        let add = GenerationChange::Add { spec: generation, job: job.id.clone() };
-        let added = self.catalog.change_generation(&spec.collection, &spec.field, &add)?;
         fail_point("reembed.begun");
         let schema = backend.schema();
         let field = schema.field(&spec.field)?;
         let run = Run {
             encoder,
             source: field.source.clone(),
-            number: added.number,
+            number,
             control,
             started: Instant::now(),
             filled_before: job.done,
             backend: Arc::clone(&backend),
-            spec,
+            spec: spec.clone(),
         };
         if field.generation(run.number)?.state == GenerationState::Building {
             for pass in 1..=PASSES {
                 if !run.pass(job).await? {
-                    return Ok(JobEnd::Stopped);
+                    return Ok(None);
                 }
-                let (has, needs) = run.counts()?;
-                if has == needs {
+                let lacking = run.vectors_lacking().await?;
+                if lacking == 0 {
                     break;
                 }
                 if pass == PASSES {
-                    return Ok(JobEnd::Failed(format!(
-                        "generation {} has {has} vectors where the current one has {needs}, after {PASSES} passes",
-                        run.number
-                    )));
+                    let message = format!("generation {} lacks {lacking} vectors after {PASSES} passes", run.number);
+                    return Err(Error::FailedPrecondition { reason: "GENERATION_IS_BUILDING", message });
                 }
                 (job.done, job.checkpoint) = (0, Vec::new());
             }
@@ -146,19 +220,19 @@ impl Reembed {
             // Vectors are written without waiting for the disk; before they count they must be on it.
             backend.flush().await?;
         }
-        let previous = run.current()?;
-        let agreement = ranking::compare(&*backend, &run.spec.field, previous, run.number).await?;
+        let previous = run.current().map_or(0, |current| current.number);
+        let rankings = match previous {
+            0 => Agreement::default(),
+            _ => ranking::compare(&*backend, &run.spec.field, previous, run.number).await?,
+        };
         fail_point("reembed.checked");
         let complete = GenerationChange::Complete(run.number);
         self.catalog.change_generation(&run.spec.collection, &run.spec.field, &complete)?;
         fail_point("reembed.complete");
-        job.message = format!("generation {} is complete; {agreement}", run.number);
         job.done = job.total;
-        job.result = json!({
-            "field": run.spec.field, "generation": run.number, "previous": previous, "encoder": run.spec.encoder,
-            "vectors": run.counts()?.0, "rankings": agreement,
-        });
-        Ok(JobEnd::Succeeded)
+        let vectors = run.vectors(run.number);
+        let (field, encoder) = (run.spec.field, run.spec.encoder);
+        Ok(Some(Filled { field, generation: run.number, previous, encoder, vectors, rankings }))
     }
 }
 
@@ -174,17 +248,32 @@ fn check_fingerprint(encoder: &EncoderHandle, spec: &ReembedSpec) -> Result<()> 
 }
 
 impl Run<'_> {
-    /// The generation that searches use now.
-    fn current(&self) -> Result<u32> {
-        Ok(self.backend.schema().field(&self.spec.field)?.current()?.number)
+    /// The generation that searches use now; a new field has none.
+    fn current(&self) -> Option<Generation> {
+        self.backend.schema().field(&self.spec.field).ok()?.current().ok().cloned()
     }
 
-    /// Vectors of the generation that is filled, and of the one that searches use, at one moment.
-    fn counts(&self) -> Result<(u64, u64)> {
-        let current = self.current()?;
-        let vectors = self.backend.stats().vectors;
-        let count = |number| vectors.get(&(self.spec.field.clone(), number)).copied().unwrap_or(0);
-        Ok((count(self.number), count(current)))
+    fn vectors(&self, generation: u32) -> u64 {
+        self.backend.stats().vectors.get(&(self.spec.field.clone(), generation)).copied().unwrap_or(0)
+    }
+
+    /// Vectors by which the generation differs from the one that searches use, at one moment; for a new field, items that lack
+    /// some.
+    async fn vectors_lacking(&self) -> Result<u64> {
+        if let Some(current) = self.current() {
+            let vectors = self.backend.stats().vectors;
+            let count = |number| vectors.get(&(self.spec.field.clone(), number)).copied().unwrap_or(0);
+            return Ok(count(self.number).abs_diff(count(current.number)));
+        }
+        let (mut lacking, mut after) = (0, None);
+        loop {
+            let page = self.backend.scroll(after, None, IDS, Selection::default()).await?;
+            lacking += self.lacking(page.items).await?.len() as u64;
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return Ok(lacking),
+            }
+        }
     }
 
     /// Goes over the items from the job's checkpoint on; false if asked to stop.

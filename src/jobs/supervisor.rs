@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
+use super::finetune::{Finetune, FinetuneTarget};
 use super::kind::{JobControl, JobEnd, JobKind, queued};
 use super::reembed::{Reembed, ReembedSpec};
 use super::train::Train;
@@ -40,6 +41,7 @@ pub(super) struct Shared {
     pub(super) store: Store,
     train: Train,
     reembed: Reembed,
+    finetune: Finetune,
     pub(super) state: Mutex<State>,
     changed: Condvar,
 }
@@ -60,10 +62,13 @@ impl Jobs {
     /// # Errors
     /// `Internal` if the thread cannot be started.
     pub fn start(catalog: Arc<Catalog>, encoders: EncoderRegistry, settings: JobSettings) -> Result<Self> {
+        let store = catalog.store().clone();
+        let (train, reembed) = (Train { settings }, Reembed { catalog, encoders });
         let shared = Arc::new(Shared {
-            store: catalog.store().clone(),
-            train: Train { settings },
-            reembed: Reembed { catalog, encoders },
+            store,
+            finetune: Finetune { train: train.clone(), reembed: reembed.clone() },
+            train,
+            reembed,
             state: Mutex::new(State::default()),
             changed: Condvar::new(),
         });
@@ -85,7 +90,16 @@ impl Jobs {
         self.queue(train.prepare(store, recipe)?)
     }
 
-    /// Queues the making of a field's next generation. `items` are expected.
+    /// Freezes the corpus and queues a run of the recipe whose result is put to use if it is better.
+    ///
+    /// # Errors
+    /// As [`Jobs::train`].
+    pub fn finetune(&self, recipe: &str, target: &FinetuneTarget) -> Result<JobRecord> {
+        let Shared { store, finetune, .. } = &*self.shared;
+        self.queue(finetune.prepare(store, recipe, target)?)
+    }
+
+    /// Queues the making of a field's next generation, or of a new field. `items` are expected.
     ///
     /// # Errors
     /// Errors of the store.
@@ -191,8 +205,8 @@ pub(super) fn has_ended(state: JobState) -> bool {
 
 impl Shared {
     /// Every kind of job.
-    fn kinds(&self) -> [&dyn JobKind; 2] {
-        [&self.reembed, &self.train]
+    fn kinds(&self) -> [&dyn JobKind; 3] {
+        [&self.finetune, &self.reembed, &self.train]
     }
 
     fn kind(&self, job: &JobRecord) -> Option<&dyn JobKind> {

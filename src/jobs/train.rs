@@ -21,6 +21,7 @@ const GRACE: Duration = Duration::from_secs(20);
 /// Deaths in a row without a step in between after which a job fails.
 const MAX_DEATHS: u32 = 3;
 
+#[derive(Clone)]
 pub(super) struct Train {
     pub(super) settings: JobSettings,
 }

@@ -5,6 +5,7 @@ use pictor_proto::v1::collections_server::Collections;
 use tonic::{Request, Response, Status};
 
 use super::convert::collections::{collection_to_proto, field_from_proto, originals_from_proto};
+use super::convert::jobs::job_to_proto;
 use super::status::answer;
 use crate::collection::AliasChange;
 use crate::engine::{CollectionSpec, Engine};
@@ -59,7 +60,10 @@ impl Collections for CollectionsService {
             let field = request.field.ok_or_else(|| Error::invalid("field", "a field needs a description"))?;
             self.0.add_field(request.collection, field_from_proto(field)?).await
         };
-        answer(add.await, |info| v1::AddFieldResponse { collection: Some(collection_to_proto(info)) })
+        answer(add.await, |(info, job)| v1::AddFieldResponse {
+            collection: Some(collection_to_proto(info)),
+            job: job.map(job_to_proto),
+        })
     }
 
     async fn drop_field(

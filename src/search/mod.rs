@@ -2,6 +2,8 @@
 
 mod query;
 mod run;
+mod warm_up;
 
 pub use query::{Query, QueryContent, QueryPart};
 pub use run::{SearchAnswer, SearchTimings, search};
+pub use warm_up::warm_up;

@@ -38,6 +38,8 @@ pub struct Recipe {
     #[serde(default)]
     pub eval: Vec<toml::Table>,
     pub stop: Option<StopRecipe>,
+    /// What becomes of the result where a server runs the recipe; without it, nothing that is served changes.
+    pub switch: Option<SwitchRecipe>,
 }
 
 /// Which items a run learns from.
@@ -234,6 +236,31 @@ pub struct StopRecipe {
     pub patience: Option<u32>,
 }
 
+/// Puts the result to use if it is better than the model that a field is served with, which is what the run starts from.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct SwitchRecipe {
+    /// The field that is embedded again; empty means the collection's default field.
+    #[serde(default)]
+    pub field: String,
+    /// An evaluator's recall, such as `held-out.R@10`, over queries that the run does not learn from.
+    pub metric: String,
+    /// How much it has to rise, 0 to 1.
+    pub margin: f64,
+}
+
+impl SwitchRecipe {
+    /// The evaluator and the K of its `R@K`.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for another figure.
+    pub fn recall(&self) -> Result<(&str, usize)> {
+        let parts = self.metric.rsplit_once(".R@").and_then(|(name, k)| Some((name, k.parse().ok()?)));
+        let message = || format!("expected an evaluator's recall, such as held-out.R@10, found {:?}", self.metric);
+        parts.ok_or_else(|| Error::invalid("recipe.switch.metric", message()))
+    }
+}
+
 impl Recipe {
     /// Parses and checks what can be checked without corpus and model.
     ///
@@ -307,6 +334,18 @@ impl Recipe {
         {
             let message = format!("run.eval_every is 0, so {} is never measured", stop.metric);
             return Err(Error::invalid("recipe.stop.metric", message));
+        }
+        if let Some(switch) = &self.switch {
+            within("switch.margin", switch.margin, 0.0, 1.0)?;
+            let (evaluator, _) = switch.recall()?;
+            if self.stop.as_ref().is_some_and(|stop| stop.metric.starts_with(&format!("{evaluator}."))) {
+                let message =
+                    format!("{evaluator} also decides when to stop; compare on queries that decide nothing else");
+                return Err(Error::invalid("recipe.switch.metric", message));
+            }
+            if self.model.start.is_none() {
+                return Err(Error::invalid("recipe.switch", "expected model.start: what the field is served with"));
+            }
         }
         Ok(())
     }

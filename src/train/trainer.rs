@@ -13,12 +13,13 @@ use super::augment::Augmenter;
 use super::checkpoint::{self, RunState, behind, failed};
 use super::data::text_pool::TextPool;
 use super::data::{Corpus, Pictures};
+use super::eval::comparison::Comparison;
 use super::eval::{self, Evaluator, Subject};
 use super::optim::adamw::{AdamW, AdamWSettings, Rate};
 use super::optim::average::{copy, follow, mix};
 use super::optim::schedule::Schedule;
 use super::progress::{Line, Reporter, replace, to_json};
-use super::recipe::{Recipe, table, tables};
+use super::recipe::{Recipe, SwitchRecipe, table, tables};
 use super::result::{self, NewRevision};
 use super::step::{StepContext, WeightedTerm};
 use super::student::Student;
@@ -63,6 +64,11 @@ pub struct Finished {
     /// NAME@REVISION.
     pub model: String,
     pub metrics: BTreeMap<String, f64>,
+    /// The start's figures and what came of them, if the recipe has a `switch`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub before: BTreeMap<String, f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comparison: Option<Comparison>,
 }
 
 /// What the card says of the run.
@@ -79,6 +85,8 @@ struct Trained<'a> {
     trained_items: usize,
     corpus_digest: &'a str,
     metrics: &'a BTreeMap<String, f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    comparison: Option<&'a Comparison>,
     device: String,
     threads: usize,
     seconds: f64,
@@ -162,6 +170,16 @@ pub fn train(request: &TrainRequest, stop: &AtomicBool) -> Result<Outcome> {
     let counted = copy(&student.tensors);
     context.start_scalars(&context.batch(state.step, &first_rows, &student)?, &student, &mut terms)?;
     put_back(&mut student.tensors.buffers, &counted.buffers);
+    let baseline = match &recipe.switch {
+        Some(rule) => {
+            reporter.tell("measuring the start")?;
+            let pictures = takes_pictures.then_some(&pictures);
+            let measured = figures(&corpus, pictures, &student, &student.tensors, &evaluators, true)?;
+            check_switch(rule, &measured)?;
+            Some((rule, measured))
+        }
+        None => None,
+    };
     let mut optimiser = AdamW::new(optimiser_settings);
     let mut ema = recipe.ema.as_ref().map(|_| copy(&student.tensors));
     let mut best: Option<NamedTensors> = None;
@@ -195,7 +213,7 @@ pub fn train(request: &TrainRequest, stop: &AtomicBool) -> Result<Outcome> {
             && restored.as_ref().is_none_or(|(restored, _)| restored.step != state.step || state.step == 0);
         if is_evaluated && !evaluators.is_empty() {
             reporter.tell("measuring")?;
-            let (values, _) = measure(&student, ema.as_ref().unwrap_or(&student.tensors), false)?;
+            let values = measure(&student, ema.as_ref().unwrap_or(&student.tensors), false)?.figures;
             if let Some(rule) = &recipe.stop {
                 let value = values.get(&rule.metric).copied().ok_or_else(|| {
                     let known: Vec<_> = values.keys().collect();
@@ -263,7 +281,14 @@ pub fn train(request: &TrainRequest, stop: &AtomicBool) -> Result<Outcome> {
         mix(&mut mean, &last, share);
         last = mean;
     }
-    let (metrics, ranks) = measure(&student, &last, true)?;
+    let Figures { figures: metrics, ranks, .. } = measure(&student, &last, true)?;
+    let (before, comparison) = match baseline {
+        Some((rule, before)) => {
+            let compared = compare(rule, recipe.seed, &before.ranks, &ranks)?;
+            (before.figures, Some(compared))
+        }
+        None => (BTreeMap::new(), None),
+    };
     replace(&request.run.join(RANKS), to_json(&ranks).as_bytes())?;
     let seconds = seconds_before + clock.elapsed().as_secs_f64();
     reporter.record(&Line { step: state.step, kind: "result".to_owned(), values: metrics.clone(), seconds })?;
@@ -281,6 +306,7 @@ pub fn train(request: &TrainRequest, stop: &AtomicBool) -> Result<Outcome> {
         trained_items: corpus.trained().count(),
         corpus_digest: &corpus.digest,
         metrics: &metrics,
+        comparison: comparison.as_ref(),
         device: device_name(device),
         threads: request.resources.threads,
         seconds,
@@ -295,7 +321,7 @@ pub fn train(request: &TrainRequest, stop: &AtomicBool) -> Result<Outcome> {
         space,
         facts: result::facts(&trained),
     })?;
-    let finished = Finished { model: model.full_name(), metrics };
+    let finished = Finished { model: model.full_name(), metrics, before, comparison };
     replace(&request.run.join("result.json"), to_json(&finished).as_bytes())?;
     reporter.tell("finished")?;
     Ok(Outcome::Finished(finished))
@@ -337,6 +363,38 @@ fn terms(recipe: &Recipe) -> Result<Vec<WeightedTerm>> {
 
 type Ranks = BTreeMap<String, BTreeMap<String, usize>>;
 
+/// What the evaluators found, by their names.
+struct Figures {
+    figures: BTreeMap<String, f64>,
+    ranks: Ranks,
+    trained_queries: BTreeMap<String, usize>,
+}
+
+/// Accepts the figure that decides a switch before time is spent on training.
+fn check_switch(rule: &SwitchRecipe, start: &Figures) -> Result<()> {
+    let (evaluator, _) = rule.recall()?;
+    if !start.figures.contains_key(&rule.metric) {
+        let known: Vec<_> = start.figures.keys().filter(|name| name.contains(".R@")).collect();
+        let message = format!("no evaluator gives {:?}; there are {known:?}", rule.metric);
+        return Err(Error::invalid("recipe.switch.metric", message));
+    }
+    match start.trained_queries.get(evaluator) {
+        Some(0) | None => Ok(()),
+        Some(n) => {
+            let message = format!(
+                "{n} of {evaluator}'s queries are learned from; hold them out, for instance with query.split = \"test\""
+            );
+            Err(Error::invalid("recipe.switch.metric", message))
+        }
+    }
+}
+
+fn compare(rule: &SwitchRecipe, seed: u64, before: &Ranks, after: &Ranks) -> Result<Comparison> {
+    let (evaluator, k) = rule.recall()?;
+    let of = |ranks: &Ranks| ranks.get(evaluator).cloned().unwrap_or_default();
+    Ok(Comparison::of(&rule.metric, k, rule.margin, seed, &of(before), &of(after)))
+}
+
 fn figures(
     corpus: &Corpus,
     pictures: Option<&Pictures<'_>>,
@@ -344,17 +402,18 @@ fn figures(
     tensors: &NamedTensors,
     evaluators: &[Box<dyn Evaluator>],
     at_end: bool,
-) -> Result<(BTreeMap<String, f64>, Ranks)> {
+) -> Result<Figures> {
     let _no_gradients = tch::no_grad_guard();
     let network = student.network(tensors, false)?;
     let subject = Subject::new(corpus, pictures, student, &network);
-    let (mut all, mut ranks) = (BTreeMap::new(), Ranks::new());
+    let (mut all, mut ranks, mut trained_queries) = (BTreeMap::new(), Ranks::new(), BTreeMap::new());
     for evaluator in evaluators.iter().filter(|evaluator| at_end || !evaluator.is_for_the_end()) {
         let measured = evaluator.measure(&subject)?;
         all.extend(measured.figures.into_iter().map(|(name, value)| (format!("{}.{name}", evaluator.name()), value)));
+        trained_queries.insert(evaluator.name().to_owned(), measured.trained_queries);
         ranks.insert(evaluator.name().to_owned(), measured.ranks.into_iter().collect());
     }
-    Ok((all, ranks))
+    Ok(Figures { figures: all, ranks, trained_queries })
 }
 
 /// One step of the optimiser over parameters and scalars.

@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use pictor::image::Pixels;
 use pictor_proto::v1;
@@ -105,23 +107,44 @@ async fn fill(server: &ChildServer, collection: &str, encoder: &str, side: u32) 
     ids
 }
 
-/// Runs the command line and gives its JSON lines.
-fn call(server: &ChildServer, arguments: &[&str]) -> Vec<serde_json::Value> {
-    let url = format!("http://{}", server.grpc);
+/// Runs the command line; its JSON lines, its exit code and its errors.
+fn run(url: &str, arguments: &[&str]) -> (Vec<serde_json::Value>, Option<i32>, String) {
     let mut command = pictor();
-    let output =
-        command.args(["--url", &url, "--json"]).args(arguments).stdin(Stdio::null()).output().expect("it runs");
+    let output = command.args(["--url", url, "--json"]).args(arguments).stdin(Stdio::null()).output().expect("it runs");
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{arguments:?}: {stderr}");
-    stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    let lines = stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    (lines, output.status.code(), stderr.into_owned())
+}
+
+/// Runs the command line, which has to succeed, and gives its JSON lines.
+fn call(server: &ChildServer, arguments: &[&str]) -> Vec<serde_json::Value> {
+    let (lines, code, errors) = run(&format!("http://{}", server.grpc), arguments);
+    assert_eq!(code, Some(0), "{arguments:?}: {errors}");
+    lines
+}
+
+/// Trains with entries replaced; the job as it was last seen, the exit code and what was said.
+fn train_by(url: &str, recipe: &Path, entries: &[&str]) -> (serde_json::Value, Option<i32>, String) {
+    let recipe = recipe.display().to_string();
+    let mut arguments = vec!["train", "things", "--recipe", &recipe, "--watch"];
+    entries.iter().for_each(|entry| arguments.extend(["--set", entry]));
+    let (mut lines, code, errors) = run(url, &arguments);
+    (lines.pop().unwrap_or_default(), code, errors)
+}
+
+fn try_train(server: &ChildServer, recipe: &Path, entries: &[&str]) -> (serde_json::Value, Option<i32>, String) {
+    train_by(&format!("http://{}", server.grpc), recipe, entries)
+}
+
+fn train_at(url: &str, recipe: &Path, entries: &[&str]) -> serde_json::Value {
+    let (job, code, errors) = train_by(url, recipe, entries);
+    assert_eq!(code, Some(0), "{entries:?}: {errors}");
+    job
 }
 
 /// Trains with entries replaced and gives the job as it ended.
 fn train(server: &ChildServer, recipe: &Path, entries: &[&str]) -> serde_json::Value {
-    let recipe = recipe.display().to_string();
-    let mut arguments = vec!["train", "things", "--recipe", &recipe, "--watch"];
-    entries.iter().for_each(|entry| arguments.extend(["--set", entry]));
-    call(server, &arguments).pop().expect("a job")
+    train_at(&format!("http://{}", server.grpc), recipe, entries)
 }
 
 fn held_out(job: &serde_json::Value, figure: &str) -> f64 {
@@ -132,6 +155,139 @@ fn mean_and_deviation(values: &[f64]) -> (f64, f64) {
     let mean = values.iter().sum::<f64>() / values.len() as f64;
     let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
     (mean, (squares / (values.len() - 1) as f64).sqrt())
+}
+
+async fn described(server: &ChildServer) -> Vec<v1::Generation> {
+    let request = v1::GetCollectionRequest { collection: "things".to_owned() };
+    let reply = server.client().await.collections.get_collection(request).await.expect("described").into_inner();
+    reply.collection.expect("a collection").fields.remove(0).generations
+}
+
+fn encoder_in_use(generations: &[v1::Generation]) -> (u32, &str) {
+    let is_current = |one: &&v1::Generation| one.state() == v1::GenerationState::Current;
+    let current = generations.iter().find(is_current).expect("one is current");
+    (current.number, &current.encoder)
+}
+
+const SWITCH: &str = "switch={\"metric\":\"held-out.R@10\",\"margin\":0.05}";
+
+/// Fails when: a worse model is put to use, a better one is not, a search fails meanwhile, or the figures are not those of the same
+/// held-out items.
+#[test]
+fn a_result_is_put_to_use_only_if_it_is_better() {
+    block_on(async {
+        let (folder, tower) = (tempfile::tempdir().expect("a folder"), Tower::new("pictor"));
+        let data = folder.path().join("data");
+        let server = ChildServer::start_with_models(&data, tower.models()).await;
+        let ids = fill(&server, "things", "pictor", tower.side()).await;
+        let recipe = folder.path().join("recipe.toml");
+        std::fs::write(&recipe, RECIPE.replace("model = { start = \"pictor\" }\n", "")).expect("write");
+        let start = encoder_in_use(&described(&server).await).1.to_owned();
+
+        // Negative controls: a learning rate far too high, and one that changes nothing.
+        for (lr, least) in [("optimiser.lr=3", -1.0), ("optimiser.lr=0", 0.0)] {
+            let worse = train(&server, &recipe, &[SWITCH, lr]);
+            println!("{lr}: {}", worse["message"]);
+            let comparison = &worse["result"]["comparison"];
+            assert_eq!((&worse["kind"], &worse["result"]["switched"]), (&json!("finetune"), &json!(false)), "{worse}");
+            let gain = comparison["gain"].as_f64().expect("a gain");
+            assert!(comparison["is_better"] == json!(false) && (least..=0.0).contains(&gain), "{worse}");
+            let generations = described(&server).await;
+            assert_eq!((generations.len(), encoder_in_use(&generations)), (1, (1, start.as_str())));
+        }
+
+        // Somebody searches all the while.
+        let (client, text) = (server.client().await, ids.keys().next().expect("a name").clone());
+        let is_over = Arc::new(AtomicBool::new(false));
+        let over = Arc::clone(&is_over);
+        let searcher = tokio::spawn(async move {
+            let mut seen = Vec::new();
+            while !over.load(Ordering::SeqCst) {
+                let content = Some(v1::query_part::Content::Text(text.clone()));
+                let request = v1::SearchRequest {
+                    collection: "things".to_owned(),
+                    parts: vec![v1::QueryPart { content, weight: None }],
+                    limit: 5,
+                    ..Default::default()
+                };
+                let reply = client.search.clone().search(request).await.expect("no search fails").into_inner();
+                assert_eq!(reply.hits.len(), 5);
+                seen.push(reply.generation);
+                tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+            }
+            (seen.len(), seen.first().copied(), seen.last().copied())
+        });
+        let (url, path) = (format!("http://{}", server.grpc), recipe.clone());
+        let better =
+            tokio::task::spawn_blocking(move || train_at(&url, &path, &[SWITCH])).await.expect("the command line");
+        println!("{}", better["message"]);
+        let (result, model) = (&better["result"], better["result"]["model"].as_str().expect("a model"));
+        assert_eq!(result["switched"], json!(true), "{better}");
+        let comparison = &result["comparison"];
+        assert_eq!(comparison["before"], result["before"]["held-out.R@10"]);
+        assert_eq!(comparison["after"], result["metrics"]["held-out.R@10"]);
+        assert!(comparison["gain"].as_f64().expect("a gain") >= 0.05, "{better}");
+        assert_eq!(encoder_in_use(&described(&server).await), (2, model));
+        // Recall through the server, on the same held-out items' texts, is what the trainer measured.
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        is_over.store(true, Ordering::SeqCst);
+        let (searches, first, last) = searcher.await.expect("no search failed");
+        println!("{searches} searches");
+        assert_eq!((first, last), (Some(1), Some(2)));
+
+        // The next run starts from what is in use now.
+        let next = train(&server, &recipe, &[SWITCH, "optimiser.lr=0"]);
+        assert_eq!(next["result"]["comparison"]["before"], comparison["after"], "{next}");
+        let (_, code, said) = try_train(&server, &recipe, &[SWITCH, &format!("model.start=\"{start}\"")]);
+        assert!(code == Some(1) && said.contains("is served with"), "{said}");
+        for (entry, expected) in [
+            ("switch={\"metric\":\"other.R@10\",\"margin\":0}", "no evaluator gives"),
+            ("switch={\"metric\":\"held-out.median_rank\",\"margin\":0}", "an evaluator's recall"),
+            ("eval.0.query={\"of\":\"texts\"}", "queries are learned from"),
+        ] {
+            let (job, _, said) = try_train(&server, &recipe, &[SWITCH, entry]);
+            let error = job["error"].as_str().unwrap_or_default();
+            assert!(error.contains(expected) || said.contains(expected), "{entry}: {error} {said}");
+        }
+    });
+}
+
+/// Fails when: a step cannot be taken up again, or is taken twice.
+#[test]
+fn a_server_that_dies_while_it_puts_a_model_to_use_ends_with_it_in_use() {
+    let tower = Tower::new("pictor");
+    for step in ["finetune.trained", "reembed.page:2", "finetune.filled", "finetune.switched"] {
+        block_on(async {
+            let folder = tempfile::tempdir().expect("a folder");
+            let data = folder.path().join("data");
+            let arm = |command: &mut std::process::Command| {
+                command.env("PICTOR_FAIL_POINT", step);
+            };
+            let server = ChildServer::start_with(&data, tower.models(), arm).await;
+            fill(&server, "things", "pictor@r1", tower.side()).await;
+            let recipe = folder.path().join("recipe.toml");
+            std::fs::write(&recipe, RECIPE.replace("model = { start = \"pictor\" }\n", "")).expect("write");
+            let (_, code, said) = try_train(&server, &recipe, &[SWITCH]);
+            assert_ne!(code, Some(0), "{step}: the server lives: {said}");
+            server.kill();
+
+            let server = ChildServer::start_with_models(&data, tower.models()).await;
+            let jobs = call(&server, &["job", "list"]);
+            assert_eq!(jobs.len(), 1, "{step}");
+            let job = call(&server, &["job", "watch", jobs[0]["id"].as_str().expect("an id")]).pop().expect("a job");
+            assert_eq!(
+                (&job["state"], &job["result"]["switched"]),
+                (&json!("succeeded"), &json!(true)),
+                "{step}: {job}"
+            );
+            let generations = described(&server).await;
+            let states: Vec<_> = generations.iter().map(|one| (one.number, one.state(), one.vectors)).collect();
+            use v1::GenerationState::{Current, Retired};
+            let n_items = N_ITEMS as u64;
+            assert_eq!(states, [(1, Retired, n_items), (2, Current, n_items)], "{step}");
+            assert_eq!(encoder_in_use(&generations).1, job["result"]["model"].as_str().expect("a model"));
+        });
+    }
 }
 
 /// Each seed has its own split. Beside the run stand one whose learning rate is 0 and one whose texts belong to other items.

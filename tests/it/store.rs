@@ -167,13 +167,13 @@ fn fields_come_and_go() {
         client.upsert(vec![simple("a", 1, 1)]);
         let text = new_collection("x").fields[1].clone();
         let text = NewField { spec: FieldSpec { name: "more".to_owned(), ..text.spec }, ..text };
-        assert_eq!(reason_of(catalog.add_field("c", text)), "COLLECTION_NOT_EMPTY");
-        assert_eq!(reason_of(catalog.add_field("c", own("own"))), "ALREADY_EXISTS");
-        catalog.add_field("c", own("second")).expect("a field");
+        assert_eq!(reason_of(catalog.add_field("c", text, "")), "COLLECTION_NOT_EMPTY");
+        assert_eq!(reason_of(catalog.add_field("c", own("own"), "")), "ALREADY_EXISTS");
+        catalog.add_field("c", own("second"), "").expect("a field");
         assert_eq!(client.ids("second", query(1, 9), None), Vec::<String>::new());
         catalog.drop_field("c", "own").expect("a drop");
         assert_eq!(reason_of(client.0.schema().field("own")), "NOT_FOUND");
-        catalog.add_field("c", own("own")).expect("a field");
+        catalog.add_field("c", own("own"), "").expect("a field");
         assert_eq!(client.ids("own", query(1, 9), None), Vec::<String>::new(), "the old vectors are gone");
         assert_eq!(client.upsert(vec![simple("a", 1, 1)]), [Ok((2, "Updated".to_owned()))]);
         assert_eq!(client.upsert(vec![simple("a", 1, 1)]), [Ok((2, "Unchanged".to_owned()))]);

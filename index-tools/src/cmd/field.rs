@@ -7,6 +7,8 @@ use super::collection::show;
 use crate::context::Context;
 use crate::failure::usage;
 use crate::field_flags::FieldFlags;
+use crate::render;
+use crate::watch::watch;
 
 /// The verbs.
 #[derive(clap::Subcommand, Debug)]
@@ -17,6 +19,9 @@ pub enum Command {
         collection: String,
         #[command(flatten)]
         fields: FieldFlags,
+        /// If the collection has items, follow the job that fills the field; fails if the job does
+        #[arg(long)]
+        watch: bool,
     },
     /// Drop a field with its vectors; the items stay
     Drop {
@@ -34,13 +39,22 @@ pub enum Command {
 pub async fn run(command: Command, context: &Context) -> Result<()> {
     let mut collections = context.client.collections.clone();
     let collection = match command {
-        Command::Add { collection, fields } => {
+        Command::Add { collection, fields, watch: is_watched } => {
             let mut specs = fields.specs();
             let (Some(field), true) = (specs.pop(), specs.is_empty()) else {
                 return Err(usage("give exactly one of --text-field, --image-field and --vector-field"));
             };
             let request = context.request(v1::AddFieldRequest { collection, field: Some(field) });
-            collections.add_field(request).await?.into_inner().collection
+            let reply = collections.add_field(request).await?.into_inner();
+            if let Some(job) = reply.job {
+                if is_watched {
+                    return watch(job.id, context).await;
+                }
+                let line = format!("{}  (fills the field; pictor job watch {} follows it)", job.id, job.id);
+                context.output.either(&render::job(&job), &line)?;
+                return Ok(());
+            }
+            reply.collection
         }
         Command::Drop { collection, field } => {
             let request = context.request(v1::DropFieldRequest { collection, field });

@@ -433,7 +433,7 @@ impl Collections for Server {
     }
 
     async fn add_field(&self, _: Request<v1::AddFieldRequest>) -> Result<Response<v1::AddFieldResponse>, Status> {
-        Ok(Response::new(v1::AddFieldResponse { collection: Some(self.with(|state| state.collection())) }))
+        Ok(Response::new(v1::AddFieldResponse { collection: Some(self.with(|state| state.collection())), job: None }))
     }
 
     async fn drop_field(&self, _: Request<v1::DropFieldRequest>) -> Result<Response<v1::DropFieldResponse>, Status> {

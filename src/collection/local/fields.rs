@@ -28,28 +28,30 @@ impl LocalCollection {
         Ok(items)
     }
 
-    /// Adds a field with its first generation.
-    pub(in crate::collection) fn add_field(&self, new: NewField) -> Result<()> {
+    /// Adds a field with its first generation, which `job` fills if it is named; a job that has added it already adds nothing.
+    pub(in crate::collection) fn add_field(&self, new: NewField, job: &str) -> Result<()> {
         let inner = &self.inner;
         let _writer = inner.lock_writer()?;
         let mut schema = CollectionSchema::clone(&inner.schema());
         new.spec.check()?;
-        FIELDS.check("fields", schema.fields.len() + 1)?;
-        if schema.fields.iter().any(|field| field.name == new.spec.name) {
+        if let Some(field) = schema.fields.iter().find(|field| field.name == new.spec.name) {
+            if !job.is_empty() && field.generations.iter().any(|generation| generation.job == job) {
+                return Ok(());
+            }
             return Err(Error::AlreadyExists { kind: "field", name: new.spec.name });
         }
+        FIELDS.check("fields", schema.fields.len() + 1)?;
         let items = inner.state.read().names.len();
-        if items > 0 && !matches!(new.spec.source, FieldSource::Vector { .. }) {
+        if items > 0 && job.is_empty() && !matches!(new.spec.source, FieldSource::Vector { .. }) {
             return Err(Error::FailedPrecondition {
                 reason: "COLLECTION_NOT_EMPTY",
                 message: format!(
-                    "collection {} has {items} items that the field {} would have no vectors of; add the field before \
-                     items, or create a new collection and ingest again",
+                    "collection {} has {items} items that the field {} would have no vectors of; a job has to fill it",
                     schema.name, new.spec.name
                 ),
             });
         }
-        let field = new.into_field(schema.next_field_id, &schema.uid)?;
+        let field = new.into_field(schema.next_field_id, &schema.uid, job)?;
         schema.next_field_id += 1;
         if schema.default_field.is_empty() {
             schema.default_field.clone_from(&field.name);

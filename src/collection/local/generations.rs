@@ -26,7 +26,7 @@ impl LocalCollection {
         let field = schema.fields.iter_mut().find(|field| field.id == id);
         let field = field.ok_or_else(|| Error::Internal("a field was lost".to_owned()))?;
         let before = field.clone();
-        let previous = field.current()?.number;
+        let previous = field.current().map_or(0, |current| current.number);
         let number = apply(field, change)?;
         let key = (id, number);
         let is_dropped = matches!(change, GenerationChange::Drop(_));
@@ -64,9 +64,10 @@ fn apply(field: &mut Field, change: &GenerationChange) -> Result<u32> {
     match change {
         GenerationChange::Add { spec, job } => add(field, spec, job),
         GenerationChange::Complete(number) => {
+            let is_first = field.current().is_err();
             let generation = find(field, *number)?;
             if generation.state == GenerationState::Building {
-                generation.state = GenerationState::Ready;
+                generation.state = if is_first { GenerationState::Current } else { GenerationState::Ready };
             }
             Ok(*number)
         }

@@ -2,6 +2,7 @@
 //!
 //! Adding an evaluator: one file that exports `PIECE`, its `mod` line, its line in [`ALL`].
 
+pub mod comparison;
 mod retrieval;
 
 use std::cell::RefCell;
@@ -42,6 +43,8 @@ pub struct Measured {
     pub figures: Vec<(String, f64)>,
     /// The rank of the first right answer to each query, from 1, by the query's name: for comparisons in pairs.
     pub ranks: Vec<(String, usize)>,
+    /// Queries that the run learns from, in part or in whole.
+    pub trained_queries: usize,
 }
 
 /// The model that is measured, and what its corpus shows.

@@ -1,5 +1,6 @@
 //! Whether the right thing is found: recall and median rank, from pictures or texts to pictures or texts.
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
 use serde::Deserialize;
@@ -120,6 +121,17 @@ impl Side {
         Ok(entries)
     }
 
+    /// How many of the entries a run learns from: trained pictures, texts of trained concepts.
+    fn trained(&self, entries: &Entries, corpus: &Corpus) -> usize {
+        let concepts: BTreeSet<usize> = match self.what {
+            What::Pictures => BTreeSet::new(),
+            What::Texts => corpus.trained().map(|number| corpus.examples[number].concept).collect(),
+        };
+        let of =
+            |(example, concept): (&usize, &usize)| corpus.examples[*example].is_trained || concepts.contains(concept);
+        entries.examples.iter().zip(&entries.concepts).filter(|entry| of(*entry)).count()
+    }
+
     fn check(&self, place: &str, numbers: &[usize]) -> Result<()> {
         if numbers.is_empty() {
             let message =
@@ -167,7 +179,7 @@ impl Evaluator for Retrieval {
         figures.push(("median_rank".to_owned(), median));
         figures.push(("queries".to_owned(), n as f64));
         figures.push(("gallery".to_owned(), n_gallery as f64));
-        Ok(Measured { figures, ranks: found })
+        Ok(Measured { figures, ranks: found, trained_queries: self.query.trained(&queries, subject.corpus) })
     }
 }
 
@@ -186,7 +198,9 @@ fn ranks(queries: &Entries, gallery: &Entries, excludes_itself: bool) -> Vec<Opt
             };
             let is_right = |place: &usize| gallery.concepts[*place] == queries.concepts[query];
             let best = others().filter(is_right).map(|place| row[place]).reduce(f32::max)?;
-            Some(1 + others().filter(|place| !is_right(place) && row[*place] >= best).count())
+            // What is not below the best stands before it, so that scores that are no numbers find nothing.
+            let is_before = |place: &usize| row[*place].partial_cmp(&best) != Some(Ordering::Less);
+            Some(1 + others().filter(|place| !is_right(place) && is_before(place)).count())
         })
         .collect()
 }
@@ -214,5 +228,7 @@ mod tests {
         // The same items on both sides: a query does not find itself.
         assert_eq!(ranks(&gallery, &gallery, true), [Some(2), None, None, Some(2)]);
         assert_eq!(ranks(&gallery, &gallery, false), [Some(1), Some(2), Some(1), Some(2)]);
+        let broken = entries(&[[f32::NAN, 0.0]], &[0], 0);
+        assert_eq!(ranks(&broken, &gallery, false), [Some(3)], "a network that gives no numbers finds nothing");
     }
 }
