@@ -5,6 +5,7 @@ mod generations;
 mod items;
 mod jobs;
 mod report;
+mod spaces;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ pub use catalogue::CollectionSpec;
 pub use generations::DroppedGeneration;
 pub use items::{Deleted, ItemPage};
 pub use report::{EncoderListing, EncoderState, EngineInfo, EngineStats, Feature};
+pub use spaces::QueryEncoder;
 
 use crate::collection::backend::CollectionBackend;
 use crate::collection::{Catalog, CatalogSettings};

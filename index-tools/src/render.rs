@@ -132,14 +132,16 @@ pub fn field(info: &v1::FieldInfo) -> Value {
             json!({
                 "number": generation.number, "encoder": generation.encoder, "space": generation.space,
                 "dimension": generation.dimension, "state": generation_state(generation.state()),
-                "vectors": generation.vectors, "fingerprint": generation.fingerprint,
+                "vectors": generation.vectors, "fingerprint": generation.fingerprint, "query_encoder": generation.query_encoder,
             })
         })
         .collect();
     object
 }
 
-const fn generation_state(state: v1::GenerationState) -> &'static str {
+/// A generation's state as a word.
+#[must_use]
+pub const fn generation_state(state: v1::GenerationState) -> &'static str {
     match state {
         v1::GenerationState::Unspecified => "unspecified",
         v1::GenerationState::Building => "building",

@@ -44,6 +44,8 @@ pub enum GenerationChange {
     Add { spec: GenerationSpec, job: String },
     /// Says that one is complete and checked; a new field's first one becomes current.
     Complete(u32),
+    /// Lets queries of one go through another encoder of its space; an empty name means its own again.
+    QueryEncoder { number: u32, encoder: String },
     /// Makes one current; the one that was becomes retired.
     Switch(u32),
     /// Removes one that is not current, with its vectors.
@@ -134,6 +136,7 @@ impl NewField {
             fingerprint: generation.fingerprint,
             state: if job.is_empty() { GenerationState::Current } else { GenerationState::Building },
             job: job.to_owned(),
+            query_encoder: String::new(),
         };
         Ok(Field { id, name: spec.name, source: spec.source, generations: vec![generation], next_generation: 2 })
     }

@@ -88,6 +88,17 @@ pub struct Generation {
     /// The job that fills or filled it; empty for a field's first generation.
     #[serde(default)]
     pub job: String,
+    /// NAME@REVISION of the encoder that queries go through in the place of [`Generation::encoder`], whose space it writes to;
+    /// empty if none does.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub query_encoder: String,
+}
+
+impl Generation {
+    /// Every encoder that searches of this generation and writes to it need; none for the caller's vectors.
+    pub fn encoders(&self) -> impl Iterator<Item = &str> {
+        [self.encoder.as_str(), self.query_encoder.as_str()].into_iter().filter(|encoder| !encoder.is_empty())
+    }
 }
 
 /// A field of a stored collection.

@@ -138,8 +138,7 @@ impl Engine {
             .filter_map(|info| info.schema)
             .flat_map(|schema| schema.fields.clone())
             .flat_map(|field| field.generations)
-            .map(|generation| generation.encoder)
-            .filter(|encoder| !encoder.is_empty())
+            .flat_map(|generation| generation.encoders().map(str::to_owned).collect::<Vec<_>>())
             .collect();
         encoders.sort();
         encoders.dedup();

@@ -55,6 +55,20 @@ impl Training for TrainingService {
         })
     }
 
+    async fn set_query_encoder(
+        &self,
+        request: Request<v1::SetQueryEncoderRequest>,
+    ) -> Reply<v1::SetQueryEncoderResponse> {
+        let v1::SetQueryEncoderRequest { collection, field, generation, encoder, force } = request.into_inner();
+        let set = self.0.set_query_encoder(collection, field, generation, encoder, force).await;
+        answer(set, |set| v1::SetQueryEncoderResponse {
+            generation: set.generation,
+            encoder: set.encoder,
+            agreement_pictures: set.agreement.as_ref().and_then(|agreement| Some(agreement.pictures?.overlap_at_10)),
+            agreement_texts: set.agreement.as_ref().and_then(|agreement| Some(agreement.texts?.overlap_at_10)),
+        })
+    }
+
     async fn evaluate(&self, _: Request<v1::EvaluateRequest>) -> Reply<v1::EvaluateResponse> {
         not_yet("evaluating in the server")
     }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::query::{Query, QueryContent, QueryPart};
 use crate::collection::backend::{BackendHit, CollectionBackend, SearchParams, Selection, VectorQuery};
-use crate::collection::schema::{Field, FieldSource, Generation};
+use crate::collection::schema::{Field, Generation};
 use crate::compose::{self, WeightedVector};
 use crate::encode::{EncoderHandle, EncoderRegistry, Role};
 use crate::types::limits::TEXT_BYTES;
@@ -84,17 +84,17 @@ async fn search_generation(
     for (position, part) in query.parts.iter().enumerate() {
         let vector = match &part.content {
             QueryContent::Text(text) => {
-                let (vector, is_cached) = encode_text(encoders, field, generation, text, deadline).await?;
+                let handle = query_encoder(encoders, field, generation, Kind::Text).await?;
+                let (vector, is_cached) = encode_text(&handle, text, deadline).await?;
                 timings.cached_parts += u32::from(is_cached);
-                fingerprint = Some(generation.fingerprint.clone());
+                fingerprint = Some(handle.info().fingerprint.clone());
                 vector
             }
             QueryContent::Image(file) => {
-                let vector = encode_image(encoders, field, generation, file.clone(), deadline)
-                    .await
-                    .map_err(|error| error.within(&format!("parts[{position}]")))?;
-                fingerprint = Some(generation.fingerprint.clone());
-                vector
+                let handle = query_encoder(encoders, field, generation, Kind::Image).await?;
+                let vector = encode_image(&handle, file.clone(), deadline).await;
+                fingerprint = Some(handle.info().fingerprint.clone());
+                vector.map_err(|error| error.within(&format!("parts[{position}]")))?
             }
             QueryContent::Item(id) => {
                 let id = ItemId::new(id).map_err(|error| error.within(&format!("parts[{position}]")))?;
@@ -150,62 +150,55 @@ fn compose_parts(
     }
 }
 
-async fn encode_text(
-    encoders: &EncoderRegistry,
-    field: &Field,
-    generation: &Generation,
-    text: &str,
-    deadline: Option<Instant>,
-) -> Result<(Vec<f32>, bool)> {
+async fn encode_text(handle: &EncoderHandle, text: &str, deadline: Option<Instant>) -> Result<(Vec<f32>, bool)> {
     TEXT_BYTES.check("text", text.len())?;
-    let handle = query_encoder(encoders, field, generation, "a text").await?;
-    if !handle.info().encodes_text {
-        return Err(cannot_answer(field, "a text", "a field whose encoder takes texts"));
-    }
     let (embedding, is_cached) = handle.encode_query(text, deadline).await?;
     Ok((embedding.vector.values.clone(), is_cached))
 }
 
-async fn encode_image(
-    encoders: &EncoderRegistry,
-    field: &Field,
-    generation: &Generation,
-    file: Bytes,
-    deadline: Option<Instant>,
-) -> Result<Vec<f32>> {
-    let handle = query_encoder(encoders, field, generation, "an image").await?;
-    if !handle.info().encodes_image {
-        return Err(cannot_answer(field, "an image", "a field filled by an image encoder"));
-    }
+async fn encode_image(handle: &EncoderHandle, file: Bytes, deadline: Option<Instant>) -> Result<Vec<f32>> {
     let vector = handle.encode_images(vec![file], Role::Query, deadline).await?.pop();
     let vector = vector.ok_or_else(|| Error::Internal("a query without a vector".to_owned()))??;
     Ok(vector.values.clone())
 }
 
-/// The encoder that queries of this generation go through.
+/// What a query gives to encode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Image,
+}
+
+/// The encoder that queries of this generation go through: the one that was put in place for them, or where that takes no such
+/// content, the one that made the vectors.
 async fn query_encoder(
     encoders: &EncoderRegistry,
     field: &Field,
     generation: &Generation,
-    given: &str,
+    kind: Kind,
 ) -> Result<EncoderHandle> {
-    if matches!(field.source, FieldSource::Vector { .. }) {
-        return Err(cannot_answer(field, given, "a field filled by an encoder"));
+    let (given, needed) = match kind {
+        Kind::Text => ("a text", "a field whose encoder takes texts"),
+        Kind::Image => ("an image", "a field filled by an image encoder"),
+    };
+    for name in [&generation.query_encoder, &generation.encoder].into_iter().filter(|name| !name.is_empty()) {
+        let handle = encoders.get(name).await?;
+        let info = handle.info();
+        if !(if kind == Kind::Text { info.encodes_text } else { info.encodes_image }) {
+            continue;
+        }
+        if info.space == generation.space {
+            return Ok(handle);
+        }
+        return Err(Error::FailedPrecondition {
+            reason: "SPACE_MISMATCH",
+            message: format!(
+                "encoder {name} writes to space {}, field {:?} holds vectors of space {}; scores between them mean nothing",
+                info.space, field.name, generation.space
+            ),
+        });
     }
-    let handle = encoders.get(&generation.encoder).await?;
-    if handle.info().space == generation.space {
-        return Ok(handle);
-    }
-    Err(Error::FailedPrecondition {
-        reason: "SPACE_MISMATCH",
-        message: format!(
-            "encoder {} writes to space {}, field {:?} holds vectors of space {}; scores between them mean nothing",
-            generation.encoder,
-            handle.info().space,
-            field.name,
-            generation.space
-        ),
-    })
+    Err(cannot_answer(field, given, needed))
 }
 
 /// The direction between an item's parts in the field.

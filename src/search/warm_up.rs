@@ -7,7 +7,7 @@ use crate::{Error, Result};
 /// What is encoded to see that a network answers.
 const PROBE: &str = "a picture";
 
-/// Loads the generation's encoder, compares it with what the vectors were made with, and lets it answer once.
+/// Loads the generation's encoders, compares the one that writes with what the vectors were made with, and lets each answer once.
 ///
 /// # Errors
 /// `FailedPrecondition` if the encoder has changed; the encoder's errors.
@@ -26,8 +26,12 @@ pub async fn warm_up(encoders: &EncoderRegistry, generation: &Generation) -> Res
             ),
         });
     }
-    if info.encodes_text {
-        encoder.encode_texts(vec![PROBE.to_owned()], Role::Query, None).await?;
+    let mut handles = vec![encoder.clone()];
+    if !generation.query_encoder.is_empty() {
+        handles.push(encoders.get(&generation.query_encoder).await?);
+    }
+    for handle in handles.iter().filter(|handle| handle.info().encodes_text) {
+        handle.encode_texts(vec![PROBE.to_owned()], Role::Query, None).await?;
     }
     Ok(())
 }

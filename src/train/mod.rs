@@ -2,6 +2,7 @@
 //!
 //! Adding a piece: one file that exports `PIECE`, its `mod` line, its line in the family's `ALL`.
 
+mod agreement;
 pub mod augment;
 pub mod checkpoint;
 pub mod data;

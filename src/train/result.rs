@@ -11,7 +11,7 @@ use tch::{Device, Kind, Tensor};
 use super::checkpoint::{failed, sync};
 use super::progress::{replace, to_json};
 use crate::image::ImageRule;
-use crate::model::card::{self, Card};
+use crate::model::card::{self, Agreement, Card};
 use crate::model::folder::CURRENT;
 use crate::model::{Description, ModelFolder, NamedTensors, files, weights};
 use crate::store::unique_id;
@@ -28,6 +28,8 @@ pub struct NewRevision<'a> {
     pub save: Option<&'a str>,
     /// The space that the model was taught, if it is not its own.
     pub space: Option<String>,
+    /// How near it comes to that space's model.
+    pub agreement: Option<Agreement>,
     /// For the card.
     pub facts: BTreeMap<String, serde_json::Value>,
 }
@@ -74,6 +76,7 @@ fn fill(new: &NewRevision<'_>, folder: &Path) -> Result<(Description, Card)> {
     let card = Card {
         fingerprint: Some(description.fingerprint.clone()),
         space: new.space.clone(),
+        agreement: new.agreement.clone(),
         files: hashes,
         rest: new.facts.clone(),
     };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
 
 use super::optim::parameters::{LearningRates, learning_rates};
-use super::recipe::Recipe;
+use super::recipe::{ParameterRule, Recipe};
 use crate::encode::preprocess::{ModelPreprocessor, TextPreparer};
 use crate::encode::torch::text_batch;
 use crate::encode::{EncoderInput, Preprocessor, Role, TokenizedText};
@@ -40,12 +40,34 @@ impl Student {
     /// # Errors
     /// `FailedPrecondition` naming the file or tensor at fault, `InvalidArgument` for the recipe's rules.
     pub fn new(folder: &ModelFolder, recipe: &Recipe, kind: Kind, device: Device) -> Result<Self> {
+        let student = Self::open(folder, recipe.seed, Some(&recipe.parameters), kind, device)?;
+        if student.rates.is_empty() {
+            return Err(Error::invalid("recipe.parameters", "every parameter is frozen; nothing would be learned"));
+        }
+        Ok(student)
+    }
+
+    /// Reads a model that is only measured.
+    ///
+    /// # Errors
+    /// `FailedPrecondition` naming the file or tensor at fault.
+    pub fn frozen(folder: &ModelFolder, kind: Kind, device: Device) -> Result<Self> {
+        Self::open(folder, 0, None, kind, device)
+    }
+
+    fn open(
+        folder: &ModelFolder,
+        seed: u64,
+        rules: Option<&[ParameterRule]>,
+        kind: Kind,
+        device: Device,
+    ) -> Result<Self> {
         let description = Description::read(folder, ImageRule::Pictor)?;
         let sides = &description.sides;
         let start = |sides: &Sides| -> Result<NamedTensors> {
             let tensors = RefCell::new(NamedTensors::default());
             let _no_gradients = tch::no_grad_guard();
-            (description.architecture.load)(&description.layout, sides, &Source::start(device, recipe.seed, &tensors))?;
+            (description.architecture.load)(&description.layout, sides, &Source::start(device, seed, &tensors))?;
             Ok(tensors.into_inner())
         };
         let (only_text, only_image) = (Sides { image: None, ..sides.clone() }, Sides { text: None, ..sides.clone() });
@@ -53,12 +75,12 @@ impl Student {
         let images = if sides.image.is_some() { start(&only_image)? } else { NamedTensors::default() };
         let names: std::collections::BTreeSet<&str> =
             texts.parameters.keys().chain(images.parameters.keys()).map(String::as_str).collect();
-        let rates = learning_rates(&recipe.parameters, &names.iter().copied())?;
+        let rates = match rules {
+            Some(rules) => learning_rates(rules, &names.iter().copied())?,
+            None => LearningRates::new(),
+        };
         let learns = |tensors: &NamedTensors| tensors.parameters.keys().any(|name| rates.contains_key(name));
         let (text_learns, image_learns) = (learns(&texts), learns(&images));
-        if rates.is_empty() {
-            return Err(Error::invalid("recipe.parameters", "every parameter is frozen; nothing would be learned"));
-        }
         let choose = |text: bool, image: bool| Sides {
             text: sides.text.clone().filter(|_| text),
             image: sides.image.clone().filter(|_| image),

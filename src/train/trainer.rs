@@ -9,6 +9,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
+use super::agreement::Teacher;
 use super::augment::Augmenter;
 use super::checkpoint::{self, RunState, behind, failed};
 use super::data::text_pool::TextPool;
@@ -25,7 +26,7 @@ use super::step::{StepContext, WeightedTerm};
 use super::student::Student;
 use super::{loss, piece, plot, sampler, start, targets, views};
 use crate::model::device::device_name;
-use crate::model::{Description, DeviceChoice, NamedTensors, PrecisionChoice, folder};
+use crate::model::{DeviceChoice, NamedTensors, PrecisionChoice, folder};
 use crate::resources::Resources;
 use crate::store::{Store, StoreSettings};
 use crate::{Error, Result};
@@ -134,6 +135,12 @@ pub fn train(request: &TrainRequest, stop: &AtomicBool) -> Result<Outcome> {
     let mut terms = terms(&recipe)?;
 
     let restored = checkpoint::read(&request.run, device)?;
+    let teacher = recipe
+        .model
+        .space_of
+        .as_ref()
+        .map(|name| Teacher::open(&folder::resolve(&request.models_dir, name)?, &student))
+        .transpose()?;
     let mut state = match &restored {
         Some((state, _)) if state.digest != corpus.digest => {
             return Err(Error::FailedPrecondition {
@@ -293,7 +300,14 @@ pub fn train(request: &TrainRequest, stop: &AtomicBool) -> Result<Outcome> {
     let seconds = seconds_before + clock.elapsed().as_secs_f64();
     reporter.record(&Line { step: state.step, kind: "result".to_owned(), values: metrics.clone(), seconds })?;
     plot::write(&request.run, &recipe.name)?;
-    let space = recipe.model.space_of.as_ref().map(|name| space_of(name, request, &student)).transpose()?;
+    let agreement = match &teacher {
+        Some(teacher) => {
+            let network = student.network(&last, false)?;
+            let subject = Subject::new(&corpus, takes_pictures.then_some(&pictures), &student, &network);
+            Some(teacher.agreement(&subject, recipe.captions.role, picture_bytes)?)
+        }
+        None => None,
+    };
     let trained = Trained {
         recipe: &request.recipe,
         seed: recipe.seed,
@@ -318,7 +332,8 @@ pub fn train(request: &TrainRequest, stop: &AtomicBool) -> Result<Outcome> {
         start: &start,
         tensors: &last,
         save: recipe.model.save.as_deref(),
-        space,
+        space: teacher.as_ref().map(Teacher::space),
+        agreement,
         facts: result::facts(&trained),
     })?;
     let finished = Finished { model: model.full_name(), metrics, before, comparison };
@@ -505,15 +520,4 @@ fn all_tensors(
     }
     all.extend(moments.into_iter().map(|(name, tensor)| (format!("o/{name}"), tensor)));
     all
-}
-
-/// The space of the model that the result was taught to write to.
-fn space_of(name: &str, request: &TrainRequest, student: &Student) -> Result<String> {
-    let teacher = Description::read(&folder::resolve(&request.models_dir, name)?, crate::image::ImageRule::Pictor)?;
-    let (found, expected) = (student.description.sides.dimension, teacher.sides.dimension);
-    if found == expected {
-        return Ok(teacher.space);
-    }
-    let message = format!("{name} has {expected} dimensions, the trained model {found}");
-    Err(Error::FailedPrecondition { reason: "SPACES_DIFFER", message })
 }

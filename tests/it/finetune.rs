@@ -18,7 +18,7 @@ use crate::ingest::pictor;
 use crate::random::Random;
 use crate::support::{ChildServer, is_verify};
 
-const N_ITEMS: usize = 500;
+pub(crate) const N_ITEMS: usize = 500;
 const GROUNDS: [(&str, [u8; 3]); 6] = [
     ("a", [200, 40, 40]),
     ("b", [40, 200, 40]),
@@ -61,7 +61,7 @@ fn name([ground, mark, pattern]: Look) -> String {
 }
 
 /// A picture of the look with noise, its marks moved by chance.
-fn picture(look: Look, side: u32, random: &mut Random) -> Pixels {
+pub(crate) fn picture(look: Look, side: u32, random: &mut Random) -> Pixels {
     let [ground, mark, pattern] = look;
     let (dx, dy) = (random.below(4) as u32, random.below(4) as u32);
     let mut data = Vec::with_capacity((side * side * 3) as usize);
@@ -82,7 +82,12 @@ fn picture(look: Look, side: u32, random: &mut Random) -> Pixels {
 }
 
 /// Stores the items and gives the ids of each name.
-async fn fill(server: &ChildServer, collection: &str, encoder: &str, side: u32) -> BTreeMap<String, Vec<String>> {
+pub(crate) async fn fill(
+    server: &ChildServer,
+    collection: &str,
+    encoder: &str,
+    side: u32,
+) -> BTreeMap<String, Vec<String>> {
     let client = server.client().await;
     let source = v1::field_spec::Source::Media(v1::MediaSource { encoder: encoder.to_owned() });
     let field = v1::FieldSpec { name: "image".to_owned(), source: Some(source) };
@@ -108,7 +113,7 @@ async fn fill(server: &ChildServer, collection: &str, encoder: &str, side: u32) 
 }
 
 /// Runs the command line; its JSON lines, its exit code and its errors.
-fn run(url: &str, arguments: &[&str]) -> (Vec<serde_json::Value>, Option<i32>, String) {
+pub(crate) fn run(url: &str, arguments: &[&str]) -> (Vec<serde_json::Value>, Option<i32>, String) {
     let mut command = pictor();
     let output = command.args(["--url", url, "--json"]).args(arguments).stdin(Stdio::null()).output().expect("it runs");
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -117,7 +122,7 @@ fn run(url: &str, arguments: &[&str]) -> (Vec<serde_json::Value>, Option<i32>, S
 }
 
 /// Runs the command line, which has to succeed, and gives its JSON lines.
-fn call(server: &ChildServer, arguments: &[&str]) -> Vec<serde_json::Value> {
+pub(crate) fn call(server: &ChildServer, arguments: &[&str]) -> Vec<serde_json::Value> {
     let (lines, code, errors) = run(&format!("http://{}", server.grpc), arguments);
     assert_eq!(code, Some(0), "{arguments:?}: {errors}");
     lines
@@ -143,7 +148,7 @@ fn train_at(url: &str, recipe: &Path, entries: &[&str]) -> serde_json::Value {
 }
 
 /// Trains with entries replaced and gives the job as it ended.
-fn train(server: &ChildServer, recipe: &Path, entries: &[&str]) -> serde_json::Value {
+pub(crate) fn train(server: &ChildServer, recipe: &Path, entries: &[&str]) -> serde_json::Value {
     train_at(&format!("http://{}", server.grpc), recipe, entries)
 }
 

@@ -20,17 +20,17 @@ use crate::random::{Random, seed};
 use crate::support::{ChildServer, TestServer, is_verify};
 
 /// Different pictures.
-const POOL: usize = 24;
-const NAME: &str = "goods";
+pub(crate) const POOL: usize = 24;
+pub(crate) const NAME: &str = "goods";
 
 /// One tower in two revisions with different weights.
-struct Towers {
-    tower: Tower,
-    pool: Vec<Vec<u8>>,
+pub(crate) struct Towers {
+    pub(crate) tower: Tower,
+    pub(crate) pool: Vec<Vec<u8>>,
 }
 
 impl Towers {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let tower = Tower::new("pictor");
         let other = tower.models().join("pictor/r2");
         copy_folder(&tower.folder.path, &other);
@@ -45,11 +45,11 @@ impl Towers {
         Self { tower, pool }
     }
 
-    fn models(&self) -> &Path {
+    pub(crate) fn models(&self) -> &Path {
         self.tower.models()
     }
 
-    fn item(&self, id: &str, content: usize) -> v1::Item {
+    pub(crate) fn item(&self, id: &str, content: usize) -> v1::Item {
         v1::Item {
             id: id.to_owned(),
             payload: [("content".to_owned(), integer(content as i64))].into(),
@@ -58,7 +58,7 @@ impl Towers {
         }
     }
 
-    async fn upsert(&self, client: &Client, items: Vec<v1::Item>) -> Result<(), tonic::Status> {
+    pub(crate) async fn upsert(&self, client: &Client, items: Vec<v1::Item>) -> Result<(), tonic::Status> {
         let request = v1::UpsertRequest { collection: NAME.to_owned(), items, ..Default::default() };
         let reply = client.items.clone().upsert(request).await?.into_inner();
         for result in reply.results {
@@ -67,7 +67,7 @@ impl Towers {
         Ok(())
     }
 
-    async fn fill(&self, client: &Client, items: usize) -> BTreeMap<String, usize> {
+    pub(crate) async fn fill(&self, client: &Client, items: usize) -> BTreeMap<String, usize> {
         create(client, v1::MediaOriginals::Keep).await;
         let known: BTreeMap<String, usize> = (0..items).map(|n| (format!("item-{n:05}"), n % POOL)).collect();
         let all: Vec<v1::Item> = known.iter().map(|(id, content)| self.item(id, *content)).collect();
@@ -78,7 +78,7 @@ impl Towers {
     }
 
     /// The pool's vectors under a revision.
-    async fn vectors(&self, client: &Client, revision: &str) -> Vec<Vec<f32>> {
+    pub(crate) async fn vectors(&self, client: &Client, revision: &str) -> Vec<Vec<f32>> {
         let input =
             |data: &Vec<u8>| v1::EmbedInput { content: Some(v1::embed_input::Content::Image(data.clone().into())) };
         let request = v1::EmbedRequest {
@@ -99,7 +99,7 @@ fn integer(number: i64) -> v1::Value {
     v1::Value { kind: Some(v1::value::Kind::IntValue(number)) }
 }
 
-async fn create(client: &Client, originals: v1::MediaOriginals) {
+pub(crate) async fn create(client: &Client, originals: v1::MediaOriginals) {
     let source = v1::field_spec::Source::Media(v1::MediaSource { encoder: "pictor@r1".to_owned() });
     let field = v1::FieldSpec { name: "image".to_owned(), source: Some(source) };
     let mut spec = v1::CollectionSpec { name: NAME.to_owned(), fields: vec![field], ..Default::default() };
@@ -118,7 +118,7 @@ async fn reembed(client: &Client, encoder: &str) -> Result<v1::Job, tonic::Statu
     Ok(client.training.clone().reembed(request).await?.into_inner().job.expect("a job"))
 }
 
-async fn ended(client: &Client, id: &str) -> v1::Job {
+pub(crate) async fn ended(client: &Client, id: &str) -> v1::Job {
     let deadline = Instant::now() + Duration::from_secs(1200);
     loop {
         let request = v1::GetJobRequest { id: id.to_owned() };
@@ -161,7 +161,7 @@ async fn generations(client: &Client) -> Vec<(u32, v1::GenerationState, u64)> {
     stored.into_iter().map(|one| (one.number, one.state(), one.vectors)).collect()
 }
 
-fn dot(a: &[f32], b: &[f32]) -> f32 {
+pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
@@ -205,7 +205,7 @@ async fn check_items(client: &Client, known: &BTreeMap<String, usize>, expected:
     }
 }
 
-fn reason(status: &tonic::Status) -> String {
+pub(crate) fn reason(status: &tonic::Status) -> String {
     use tonic_types::StatusExt as _;
     status.get_details_error_info().map(|info| info.reason).unwrap_or_default()
 }

@@ -167,14 +167,25 @@ pub fn show(collection: &v1::Collection, context: &Context) -> Result<()> {
                 text("name"),
                 text("source"),
                 generation.number.to_string(),
-                encoder.to_owned(),
+                render::generation_state(generation.state()).to_owned(),
+                match generation.query_encoder.as_str() {
+                    "" => encoder.to_owned(),
+                    queries => format!("{encoder}, queries by {queries}"),
+                },
                 generation.dimension.to_string(),
                 units::count(generation.vectors),
             ]);
         }
     }
-    let columns =
-        [left("FIELD"), left("OF"), right("GENERATION"), left("ENCODER"), right("DIMENSION"), right("VECTORS")];
+    let columns = [
+        left("FIELD"),
+        left("OF"),
+        right("GENERATION"),
+        left("STATE"),
+        left("ENCODER"),
+        right("DIMENSION"),
+        right("VECTORS"),
+    ];
     output.table(&columns, &rows)?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `pictor generation switch|drop`.
+//! `pictor generation switch|drop|query-encoder`.
 
 use anyhow::Result;
 use pictor_proto::v1;
@@ -13,6 +13,23 @@ pub enum Command {
     Switch(Generation),
     /// Remove a generation that searches do not use, and give its room back to the disk
     Drop(Generation),
+    /// Let queries go through another encoder that was taught the same space
+    QueryEncoder {
+        /// The collection's name or an alias
+        collection: String,
+        /// The field's name
+        #[arg(long)]
+        field: String,
+        /// The generation's number [default: the current one]
+        #[arg(long, default_value_t = 0, hide_default_value = true)]
+        generation: u32,
+        /// NAME or NAME@REVISION [default: the generation's own encoder again]
+        #[arg(long, default_value = "", hide_default_value = true)]
+        encoder: String,
+        /// Take an encoder whose card shows too little agreement with the space, or none
+        #[arg(long)]
+        force: bool,
+    },
 }
 
 /// Names a generation.
@@ -36,6 +53,24 @@ pub async fn run(command: Command, context: &Context) -> Result<()> {
     match command {
         Command::Switch(Generation { collection, field, generation }) => {
             switch(collection, field, generation, context).await
+        }
+        Command::QueryEncoder { collection, field, generation, encoder, force } => {
+            let request = v1::SetQueryEncoderRequest { collection, field: field.clone(), generation, encoder, force };
+            let request = context.request(request);
+            let set = context.client.training.clone().set_query_encoder(request).await?.into_inner();
+            let (pictures, texts) = (set.agreement_pictures, set.agreement_texts);
+            let object = json!({
+                "field": field, "generation": set.generation, "query_encoder": set.encoder,
+                "agreement_pictures": pictures, "agreement_texts": texts,
+            });
+            let said = [("pictures", pictures), ("texts", texts)];
+            let said = said
+                .iter()
+                .filter_map(|(name, value)| Some(format!(", {name} find {:.3} of its teacher's first ten", (*value)?)));
+            let said: String = said.collect();
+            let line = format!("{field}: queries of generation {} go through {}{said}", set.generation, set.encoder);
+            context.output.either(&object, &line)?;
+            Ok(())
         }
         Command::Drop(Generation { collection, field, generation }) => {
             let request = context.request(v1::DropGenerationRequest { collection, field: field.clone(), generation });

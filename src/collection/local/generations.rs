@@ -71,6 +71,10 @@ fn apply(field: &mut Field, change: &GenerationChange) -> Result<u32> {
             }
             Ok(*number)
         }
+        GenerationChange::QueryEncoder { number, encoder } => {
+            find(field, *number)?.query_encoder.clone_from(encoder);
+            Ok(*number)
+        }
         GenerationChange::Switch(number) => {
             let generation = find(field, *number)?;
             if generation.state == GenerationState::Building {
@@ -126,6 +130,7 @@ fn add(field: &mut Field, spec: &GenerationSpec, job: &str) -> Result<u32> {
         fingerprint: spec.fingerprint.clone(),
         state: GenerationState::Building,
         job: job.to_owned(),
+        query_encoder: String::new(),
     });
     Ok(number)
 }

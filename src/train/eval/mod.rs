@@ -15,7 +15,7 @@ use super::piece::Piece;
 use super::student::Student;
 use crate::Result;
 use crate::encode::Role;
-use crate::model::Network;
+use crate::model::{Description, Network};
 
 /// Every evaluator, alphabetic.
 pub const ALL: &[&Piece<dyn Evaluator>] = &[&retrieval::PIECE];
@@ -65,6 +65,12 @@ impl<'a> Subject<'a> {
         network: &'a Network,
     ) -> Self {
         Self { corpus, pictures, student, network, images: RefCell::default() }
+    }
+
+    /// What the model's folder says.
+    #[must_use]
+    pub fn description(&self) -> &Description {
+        &self.student.description
     }
 
     /// Vectors of examples' pictures, normalised float32 `[examples, dimension]`; each is computed once.
