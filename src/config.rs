@@ -40,6 +40,9 @@ pub struct ServeArgs {
     /// Bytes of memory to use [default: three quarters of the machine's].
     #[arg(long, value_name = "BYTES", env = "PICTOR_MEMORY")]
     pub memory: Option<u64>,
+    /// Bytes that the weights of loaded encoders may take [default: a quarter of --memory].
+    #[arg(long, value_name = "BYTES", env = "PICTOR_ENCODER_MEMORY")]
+    pub encoder_memory: Option<u64>,
     /// A file of `SCOPE KEY` lines; every call then needs a key of the right scope.
     #[arg(long, value_name = "FILE", env = "PICTOR_API_KEY_FILE")]
     pub api_key_file: Option<PathBuf>,
@@ -59,6 +62,7 @@ pub struct ServeSettings {
     pub dtype: String,
     pub threads: Option<usize>,
     pub memory: Option<u64>,
+    pub encoder_memory: Option<u64>,
     pub api_key_file: Option<PathBuf>,
     pub encode_queue: usize,
 }
@@ -84,6 +88,7 @@ impl ServeArgs {
             dtype: self.dtype.or(file.dtype).unwrap_or_else(|| "auto".to_owned()),
             threads: self.threads.or(file.threads),
             memory: self.memory.or(file.memory),
+            encoder_memory: self.encoder_memory.or(file.encoder_memory),
             api_key_file: self.api_key_file.or(file.api_key_file),
             encode_queue: self.encode_queue.or(file.encode_queue).unwrap_or(8192),
         })

@@ -76,6 +76,7 @@ impl Engine {
                 dtype: settings.dtype,
                 threads: resources.encode_threads,
                 queue_capacity: settings.encode_queue,
+                weight_bytes: resources.encoder_bytes,
                 cache_bytes: resources.query_cache_bytes,
                 decode_budget: Arc::new(DecodeBudget::new(resources.decode_bytes)),
                 ..EncodeSettings::default()
@@ -111,7 +112,7 @@ impl Engine {
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// Loads every encoder that a collection uses, so that the first search does not wait for it.
+    /// Loads every encoder that a collection uses, those of searches last, so that they stay if there is no room for all.
     pub async fn preload(&self) {
         for encoder in self.encoders_in_use() {
             if let Err(error) = self.shared.encoders.get(&encoder).await {

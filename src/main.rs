@@ -93,7 +93,8 @@ fn serve(settings: &ServeSettings) -> anyhow::Result<()> {
         .with_writer(std::io::stderr)
         .init();
     let keys = settings.api_key_file.as_deref().map(ApiKeys::read).transpose()?.unwrap_or_default();
-    let resources = Resources::divide(settings.threads, settings.memory)?;
+    let mut resources = Resources::divide(settings.threads, settings.memory)?;
+    resources.encoder_bytes = settings.encoder_memory.unwrap_or(resources.encoder_bytes);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
     runtime.block_on(async {
         // Bound first, so that a taken port is reported before the data is opened.

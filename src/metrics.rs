@@ -48,6 +48,7 @@ pub struct Metrics {
     encoder_inputs: Family<EncoderLabels, Gauge>,
     encoder_failures: Family<EncoderLabels, Gauge>,
     encoder_healthy: Family<EncoderLabels, Gauge>,
+    encoder_bytes: Gauge,
     store_bytes: Gauge,
     resident_bytes: Gauge,
 }
@@ -82,6 +83,8 @@ impl Default for Metrics {
         let encoder_inputs = by_encoder("encoder_inputs_encoded", "Inputs encoded since the start");
         let encoder_failures = by_encoder("encoder_failures", "Batches that failed since the start");
         let encoder_healthy = by_encoder("encoder_healthy", "1 if the last batch or self-probe succeeded");
+        let encoder_bytes = Gauge::default();
+        registry.register("encoder_bytes", "Bytes of the weights of loaded encoders", encoder_bytes.clone());
         let store_bytes = Gauge::default();
         registry.register("store_bytes", "Bytes of the store's files", store_bytes.clone());
         let resident_bytes = Gauge::default();
@@ -97,6 +100,7 @@ impl Default for Metrics {
             encoder_inputs,
             encoder_failures,
             encoder_healthy,
+            encoder_bytes,
             store_bytes,
             resident_bytes,
         }
@@ -132,6 +136,7 @@ impl Metrics {
             self.encoder_failures.get_or_create(&labels).set(gauge(stats.failures));
             self.encoder_healthy.get_or_create(&labels).set(i64::from(stats.is_healthy));
         }
+        self.encoder_bytes.set(gauge(stats.encoder_bytes));
         self.store_bytes.set(gauge(stats.store_bytes));
         self.resident_bytes.set(gauge(stats.resident_bytes));
         let mut text = String::new();

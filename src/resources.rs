@@ -14,6 +14,8 @@ pub struct Resources {
     pub memory_bytes: u64,
     /// RocksDB's caches and write buffers.
     pub store_bytes: u64,
+    /// Weights of encoders.
+    pub encoder_bytes: u64,
     /// Embeddings of recent queries.
     pub query_cache_bytes: u64,
     /// Pictures while they are decoded; one that needs more is decoded alone.
@@ -44,6 +46,7 @@ impl Resources {
             background_threads: (threads / 4).max(1),
             memory_bytes,
             store_bytes: memory_bytes / 4,
+            encoder_bytes: memory_bytes / 4,
             query_cache_bytes: (memory_bytes / 64).min(256 << 20),
             decode_bytes: (memory_bytes / 8).min(IMAGE_DECODED_BYTES.cap),
         })

@@ -140,6 +140,11 @@ impl EncoderHandle {
         Ok(Self(Arc::new(Inner { info, preprocessor, pools, queue, health, cache, worker })))
     }
 
+    /// True if nobody else holds the encoder.
+    pub(super) fn is_idle(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
+
     /// What the encoder is.
     #[must_use]
     pub fn info(&self) -> &Arc<EncoderInfo> {

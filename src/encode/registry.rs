@@ -1,8 +1,9 @@
-//! The encoders of a models folder, each loaded when it is first asked for.
+//! The encoders of a models folder, each loaded when it is first asked for, and let go when others need its room.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::OnceCell;
@@ -13,7 +14,10 @@ use super::torch::EncoderPlan;
 use crate::model::{ModelFolder, folder};
 use crate::{Error, Result};
 
-/// Finds and keeps encoders; cheap to clone.
+/// How often a load that waits for room looks for it.
+const PERIOD: Duration = Duration::from_millis(5);
+
+/// Finds and keeps encoders; cheap to clone. A handle that is held keeps its encoder, so hold it for one piece of work only.
 #[derive(Clone)]
 pub struct EncoderRegistry(Arc<Inner>);
 
@@ -21,8 +25,57 @@ struct Inner {
     models_dir: PathBuf,
     settings: EncodeSettings,
     pools: Arc<PreparationPools>,
+    kept: Mutex<Kept>,
+    /// Held by the one who loads, so that two loads do not count on the same room.
+    loading: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct Kept {
     /// By full name. A cell that failed to fill stays empty and is tried again.
-    cells: Mutex<HashMap<String, Arc<OnceCell<EncoderHandle>>>>,
+    slots: HashMap<String, Slot>,
+    /// Rises with each use.
+    uses: u64,
+    /// Encoders that were let go for others and are loaded again when they are needed.
+    set_aside: BTreeSet<String>,
+}
+
+#[derive(Default)]
+struct Slot {
+    cell: Arc<OnceCell<Loaded>>,
+    last_use: u64,
+}
+
+struct Loaded {
+    handle: EncoderHandle,
+    weight_bytes: u64,
+}
+
+impl Kept {
+    /// Notes a use and gives the cell.
+    fn touch(&mut self, name: &str) -> Option<&Arc<OnceCell<Loaded>>> {
+        self.uses += 1;
+        let slot = self.slots.get_mut(name)?;
+        slot.last_use = self.uses;
+        Some(&slot.cell)
+    }
+
+    fn weight_bytes(&self) -> u64 {
+        self.slots.values().filter_map(|slot| Some(slot.cell.get()?.weight_bytes)).sum()
+    }
+
+    /// Takes out the encoder that nobody holds and that was not used for longest.
+    fn take_idle(&mut self) -> Option<EncoderHandle> {
+        // Handles are cloned under the lock that the caller holds, so one that is idle stays so until it is out.
+        let is_idle = |slot: &Slot| {
+            Arc::strong_count(&slot.cell) == 1 && slot.cell.get().is_some_and(|loaded| loaded.handle.is_idle())
+        };
+        let idle = self.slots.iter().filter(|(_, slot)| is_idle(slot)).min_by_key(|(_, slot)| slot.last_use);
+        let name = idle?.0.clone();
+        let slot = self.slots.remove(&name)?;
+        self.set_aside.insert(name);
+        Arc::into_inner(slot.cell)?.into_inner().map(|loaded| loaded.handle)
+    }
 }
 
 impl EncoderRegistry {
@@ -33,7 +86,8 @@ impl EncoderRegistry {
     pub fn open(models_dir: &Path, settings: EncodeSettings) -> Result<Self> {
         settings.dtype.resolve(settings.device.resolve()?)?;
         let pools = Arc::new(PreparationPools::start(settings.threads)?);
-        Ok(Self(Arc::new(Inner { models_dir: models_dir.to_owned(), settings, pools, cells: Mutex::default() })))
+        let (kept, loading) = (Mutex::default(), tokio::sync::Mutex::default());
+        Ok(Self(Arc::new(Inner { models_dir: models_dir.to_owned(), settings, pools, kept, loading })))
     }
 
     /// Every revision of every model in the folder, loaded or not. Reads the folder.
@@ -55,28 +109,104 @@ impl EncoderRegistry {
     /// The encoders that are loaded, sorted by full name.
     #[must_use]
     pub fn loaded(&self) -> Vec<EncoderHandle> {
-        let mut loaded: Vec<_> = self.0.cells.lock().values().filter_map(|cell| cell.get().cloned()).collect();
+        let kept = self.0.kept.lock();
+        let mut loaded: Vec<_> = kept.slots.values().filter_map(|slot| Some(slot.cell.get()?.handle.clone())).collect();
+        drop(kept);
         loaded.sort_by_key(|handle| handle.info().full_name());
         loaded
+    }
+
+    /// Bytes that the weights of the loaded encoders take.
+    #[must_use]
+    pub fn weight_bytes(&self) -> u64 {
+        self.0.kept.lock().weight_bytes()
+    }
+
+    /// True if the encoder was let go for another and will be loaded again when it is needed.
+    #[must_use]
+    pub fn is_set_aside(&self, full_name: &str) -> bool {
+        self.0.kept.lock().set_aside.contains(full_name)
     }
 
     /// Gives `NAME` or `NAME@REVISION`, loading it first if need be; callers that come meanwhile share the load.
     ///
     /// # Errors
-    /// `NotFound` with the names that exist, `InvalidArgument` for what is no name, the errors of loading.
+    /// `NotFound` with the names that exist, `InvalidArgument` for what is no name, the errors of loading; `FailedPrecondition`
+    /// with `ENCODER_TOO_LARGE`, and `Overloaded` if the encoders in use leave no room for it.
     pub async fn get(&self, encoder: &str) -> Result<EncoderHandle> {
-        let exact = self.0.cells.lock().get(encoder).and_then(|cell| cell.get().cloned());
-        if let Some(handle) = exact {
+        let is_loaded = |cell: &Arc<OnceCell<Loaded>>| cell.get().map(|loaded| loaded.handle.clone());
+        if let Some(handle) = self.0.kept.lock().touch(encoder).and_then(is_loaded) {
             return Ok(handle);
         }
-        let (inner, encoder) = (self.0.clone(), encoder.to_owned());
-        let found = blocking(move || folder::resolve(&inner.models_dir, &encoder)).await?;
-        let cell = self.0.cells.lock().entry(found.full_name()).or_default().clone();
-        let load = || async {
-            let inner = self.0.clone();
-            blocking(move || load(&found, &inner.settings, inner.pools.clone())).await
+        let (registry, encoder) = (self.clone(), encoder.to_owned());
+        let found = blocking(move || registry.find(&encoder)).await?;
+        let full_name = found.full_name();
+        let cell = {
+            let mut kept = self.0.kept.lock();
+            kept.slots.entry(full_name.clone()).or_default();
+            kept.touch(&full_name).cloned().unwrap_or_default()
         };
-        cell.get_or_try_init(load).await.cloned()
+        let loaded = cell.get_or_try_init(|| self.load(found)).await?;
+        Ok(loaded.handle.clone())
+    }
+
+    async fn load(&self, found: ModelFolder) -> Result<Loaded> {
+        let _one_load = self.0.loading.lock().await;
+        let inner = self.0.clone();
+        let (folder, plan) = blocking(move || {
+            let plan = EncoderPlan::read(&found, &inner.settings)?;
+            Ok((found, plan))
+        })
+        .await?;
+        let weight_bytes = plan.weight_bytes()?;
+        self.make_room(&folder.full_name(), weight_bytes).await?;
+        let inner = self.0.clone();
+        let handle = blocking(move || start(plan, &inner.settings, inner.pools.clone())).await?;
+        self.0.kept.lock().set_aside.remove(&folder.full_name());
+        Ok(Loaded { handle, weight_bytes })
+    }
+
+    /// Lets idle encoders go until there is room.
+    async fn make_room(&self, name: &str, needed: u64) -> Result<()> {
+        let EncodeSettings { weight_bytes: room, patience, .. } = self.0.settings;
+        if needed > room {
+            return Err(Error::FailedPrecondition {
+                reason: "ENCODER_TOO_LARGE",
+                message: format!(
+                    "encoder {name} takes {needed} bytes, all encoders may take {room}; see --encoder-memory"
+                ),
+            });
+        }
+        let started = Instant::now();
+        loop {
+            let (taken, idle) = {
+                let mut kept = self.0.kept.lock();
+                let taken = kept.weight_bytes();
+                if taken.saturating_add(needed) <= room {
+                    return Ok(());
+                }
+                (taken, kept.take_idle())
+            };
+            match idle {
+                Some(idle) => {
+                    tracing::info!(encoder = idle.info().full_name(), "let go to make room for {name}");
+                    let stop = move || {
+                        idle.stop();
+                        Ok(())
+                    };
+                    blocking(stop).await?;
+                }
+                None if started.elapsed() < patience => tokio::time::sleep(PERIOD).await,
+                None => {
+                    return Err(Error::Overloaded {
+                        what: "the encoders' memory",
+                        depth: taken,
+                        capacity: room,
+                        retry_after: Duration::from_secs(1),
+                    });
+                }
+            }
+        }
     }
 
     /// Stops every loaded encoder after what it has accepted. Blocking.
@@ -90,8 +220,11 @@ impl EncoderRegistry {
 /// # Errors
 /// Those of reading, loading and the first text.
 pub fn load(folder: &ModelFolder, settings: &EncodeSettings, pools: Arc<PreparationPools>) -> Result<EncoderHandle> {
-    let started = std::time::Instant::now();
-    let plan = EncoderPlan::read(folder, settings)?;
+    start(EncoderPlan::read(folder, settings)?, settings, pools)
+}
+
+fn start(plan: EncoderPlan, settings: &EncodeSettings, pools: Arc<PreparationPools>) -> Result<EncoderHandle> {
+    let started = Instant::now();
     let (preprocessor, batch_tokens) = (plan.preprocessor(), plan.batch_tokens());
     let loader = Box::new(move || Ok(Box::new(plan.load()?) as Box<dyn super::Encoder>));
     let handle = EncoderHandle::start(preprocessor, loader, batch_tokens, settings, pools)?;

@@ -1,6 +1,7 @@
 //! How encoders run.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::image::{DecodeBudget, ImageRule};
 use crate::model::{DeviceChoice, PrecisionChoice};
@@ -24,6 +25,10 @@ pub struct EncodeSettings {
     pub query_capacity: usize,
     /// Tokens of one batch, padding included; 0 chooses by device. A batch holds at least one text.
     pub batch_tokens: usize,
+    /// Bytes that the weights of all loaded encoders may take; those that were not used for longest are let go.
+    pub weight_bytes: u64,
+    /// How long a load waits for encoders in use to become idle if there is no room beside them.
+    pub patience: Duration,
     /// Bytes of the query-embedding cache, for each encoder; 0 switches it off.
     pub cache_bytes: u64,
 }
@@ -39,6 +44,8 @@ impl Default for EncodeSettings {
             queue_capacity: 8192,
             query_capacity: 1024,
             batch_tokens: 0,
+            weight_bytes: u64::MAX,
+            patience: Duration::from_secs(10),
             cache_bytes: 32 << 20,
         }
     }

@@ -88,6 +88,14 @@ impl EncoderPlan {
         self.preprocessor.clone()
     }
 
+    /// Bytes that the weights take in memory.
+    ///
+    /// # Errors
+    /// `FailedPrecondition` naming the file at fault.
+    pub fn weight_bytes(&self) -> Result<u64> {
+        Ok(self.description.parameters()? * self.precision.kind().elt_size_in_bytes() as u64)
+    }
+
     /// Tokens of one batch, padding included.
     #[must_use]
     pub const fn batch_tokens(&self) -> usize {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Engine;
 use super::generations::check_originals;
-use crate::collection::schema::{FieldSource, FieldSpec, MediaOriginals, check_fields};
+use crate::collection::schema::{FieldSource, FieldSpec, GenerationState, MediaOriginals, check_fields};
 use crate::collection::{AliasChange, Catalog, CollectionInfo, GenerationSpec, NewCollection, NewField};
 use crate::jobs::ReembedSpec;
 use crate::store::JobRecord;
@@ -130,19 +130,19 @@ impl Engine {
         self.shared.catalog.aliases()
     }
 
-    /// The encoders that generations are made with; those of generations that are not current encode writes too.
+    /// The encoders that generations are made with; those of generations that are not current encode writes only, and stand before
+    /// the others.
     pub(super) fn encoders_in_use(&self) -> Vec<String> {
-        let mut encoders: Vec<String> = self
-            .list_collections()
-            .into_iter()
-            .filter_map(|info| info.schema)
-            .flat_map(|schema| schema.fields.clone())
-            .flat_map(|field| field.generations)
-            .flat_map(|generation| generation.encoders().map(str::to_owned).collect::<Vec<_>>())
-            .collect();
-        encoders.sort();
-        encoders.dedup();
-        encoders
+        let mut is_searched: BTreeMap<String, bool> = BTreeMap::new();
+        for schema in self.list_collections().into_iter().filter_map(|info| info.schema) {
+            for generation in schema.fields.iter().flat_map(|field| &field.generations) {
+                for encoder in generation.encoders() {
+                    *is_searched.entry(encoder.to_owned()).or_default() |= generation.state == GenerationState::Current;
+                }
+            }
+        }
+        let (searched, others): (Vec<_>, Vec<_>) = is_searched.into_iter().partition(|(_, is_searched)| *is_searched);
+        others.into_iter().chain(searched).map(|(encoder, _)| encoder).collect()
     }
 
     /// Runs a change of the catalog off the asynchronous threads.

@@ -40,6 +40,8 @@ pub struct EngineInfo {
 pub struct EngineStats {
     pub collections: Vec<(String, BackendStats)>,
     pub encoders: Vec<(String, EncoderStats)>,
+    /// Bytes of the weights of loaded encoders.
+    pub encoder_bytes: u64,
     pub store_bytes: u64,
     pub resident_bytes: u64,
     pub uptime_seconds: u64,
@@ -100,6 +102,7 @@ impl Engine {
                 .into_iter()
                 .map(|handle| (handle.info().full_name(), handle.stats()))
                 .collect(),
+            encoder_bytes: engine.encoders().weight_bytes(),
             store_bytes: folder_bytes(engine.shared.store.folder()),
             resident_bytes: resident_bytes(),
             uptime_seconds: engine.shared.clock.elapsed().as_secs(),
@@ -141,11 +144,14 @@ impl Engine {
     #[must_use]
     pub fn encoder_problems(&self) -> Vec<String> {
         let loaded = self.encoders().loaded();
-        let is_loaded = |name: &String| loaded.iter().any(|handle| handle.info().full_name() == *name);
+        // One that was let go is loaded again when it is needed.
+        let is_fine = |name: &String| {
+            self.encoders().is_set_aside(name) || loaded.iter().any(|handle| handle.info().full_name() == *name)
+        };
         let missing = self
             .encoders_in_use()
             .into_iter()
-            .filter(|name| !is_loaded(name))
+            .filter(|name| !is_fine(name))
             .map(|name| format!("encoder {name} is not loaded"));
         let failing = loaded
             .iter()

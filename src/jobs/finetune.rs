@@ -69,8 +69,7 @@ impl Finetune {
                 ),
             });
         }
-        let encoder = self.reembed.encoders.get(model).await?;
-        let info = encoder.info();
+        let info = self.reembed.encoders.get(model).await?.info().clone();
         let is_there = |state: GenerationState| matches!(state, GenerationState::Ready | GenerationState::Retired);
         let mut generations = field.generations.iter();
         // The same recipe on the same corpus gives the same model, which may have been embedded before.

@@ -15,7 +15,7 @@ use super::ranking::{self, Agreement};
 use crate::collection::backend::{CollectionBackend, FillOutcome, Filling, ScrollPage, Selection, StoredItem};
 use crate::collection::schema::{CollectionSchema, FieldSource, FieldSpec, Generation, GenerationState};
 use crate::collection::{Catalog, GenerationChange, GenerationSpec, LocalCollection, NewField};
-use crate::encode::{EncoderHandle, EncoderRegistry, Role};
+use crate::encode::{EncoderHandle, EncoderInfo, EncoderRegistry, Role};
 use crate::fail_point::fail_point;
 use crate::store::{JobRecord, JobState};
 use crate::types::vector::UnitVector;
@@ -134,7 +134,8 @@ impl fmt::Display for Filled {
 /// What a running job holds.
 struct Run<'a> {
     backend: Arc<LocalCollection>,
-    encoder: EncoderHandle,
+    /// Where the encoder is asked for, for a page at a time: searches may need its room.
+    encoders: EncoderRegistry,
     spec: ReembedSpec,
     source: FieldSource,
     /// The generation that is filled.
@@ -174,8 +175,7 @@ impl Reembed {
         control: &JobControl<'_>,
     ) -> Result<Option<Filled>> {
         let backend = self.collection(&spec.collection, &spec.uid)?;
-        let encoder = self.encoders.get(&spec.encoder).await?;
-        check_fingerprint(&encoder, spec)?;
+        check_fingerprint(self.encoders.get(&spec.encoder).await?.info(), spec)?;
         fail_point("reembed.before");
         let number = match spec.new_field() {
             Some(field) => {
@@ -191,7 +191,7 @@ impl Reembed {
         let schema = backend.schema();
         let field = schema.field(&spec.field)?;
         let run = Run {
-            encoder,
+            encoders: self.encoders.clone(),
             source: field.source.clone(),
             number,
             control,
@@ -216,7 +216,7 @@ impl Reembed {
                 (job.done, job.checkpoint) = (0, Vec::new());
             }
             fail_point("reembed.filled");
-            check_fingerprint(&run.encoder, &run.spec)?;
+            check_fingerprint(self.encoders.get(&spec.encoder).await?.info(), spec)?;
             // Vectors are written without waiting for the disk; before they count they must be on it.
             backend.flush().await?;
         }
@@ -236,8 +236,8 @@ impl Reembed {
     }
 }
 
-fn check_fingerprint(encoder: &EncoderHandle, spec: &ReembedSpec) -> Result<()> {
-    let found = &encoder.info().fingerprint;
+fn check_fingerprint(info: &EncoderInfo, spec: &ReembedSpec) -> Result<()> {
+    let found = &info.fingerprint;
     if *found == spec.fingerprint {
         return Ok(());
     }
@@ -333,14 +333,17 @@ impl Run<'_> {
     /// Fills items; those whose parts change meanwhile are read again.
     async fn fill_items(&self, mut items: Vec<StoredItem>) -> Result<()> {
         loop {
-            let mut fillings = Vec::with_capacity(items.len());
-            for item in self.lacking(items).await? {
-                let vectors = self.encode(&item).await.map_err(|error| of_item(&item.id, &error))?;
-                fillings.push(Filling { id: item.id, parts: item.parts, vectors });
-            }
-            if fillings.is_empty() {
+            let lacking = self.lacking(items).await?;
+            if lacking.is_empty() {
                 return Ok(());
             }
+            let mut fillings = Vec::with_capacity(lacking.len());
+            let encoder = patiently(|| self.encoders.get(&self.spec.encoder)).await?;
+            for item in lacking {
+                let vectors = self.encode(&encoder, &item).await.map_err(|error| of_item(&item.id, &error))?;
+                fillings.push(Filling { id: item.id, parts: item.parts, vectors });
+            }
+            drop(encoder);
             let ids: Vec<ItemId> = fillings.iter().map(|filling| filling.id.clone()).collect();
             let outcomes = self.backend.fill(&self.spec.field, self.number, fillings).await?;
             let changed = ids.into_iter().zip(outcomes).filter(|(_, outcome)| *outcome == FillOutcome::Changed);
@@ -363,7 +366,7 @@ impl Run<'_> {
     }
 
     /// The vectors of an item's parts in the new generation.
-    async fn encode(&self, item: &StoredItem) -> Result<Vec<(PartRef, UnitVector)>> {
+    async fn encode(&self, encoder: &EncoderHandle, item: &StoredItem) -> Result<Vec<(PartRef, UnitVector)>> {
         let parts = item.parts.iter().map(|(part, _)| part).filter(|part| self.source.takes(&self.spec.field, part));
         let (texts, media): (Vec<&PartRef>, Vec<&PartRef>) = parts.partition(|part| part.kind == PartKind::Text);
         let mut vectors = Vec::with_capacity(texts.len() + media.len());
@@ -373,7 +376,7 @@ impl Run<'_> {
                 text.cloned().ok_or_else(|| Error::Corruption(format!("{part:?} has no text")))
             };
             let contents: Vec<String> = texts.iter().map(content).collect::<Result<_>>()?;
-            let made = patiently(|| self.encoder.encode_texts(contents.clone(), Role::Document, None)).await?;
+            let made = patiently(|| encoder.encode_texts(contents.clone(), Role::Document, None)).await?;
             vectors.extend(texts.into_iter().cloned().zip(made.into_iter().map(|made| made.vector.as_ref().clone())));
         }
         if !media.is_empty() {
@@ -385,7 +388,7 @@ impl Run<'_> {
                 })
             };
             let contents: Vec<_> = media.iter().map(content).collect::<Result<_>>()?;
-            let made = patiently(|| self.encoder.encode_images(contents.clone(), Role::Document, None)).await?;
+            let made = patiently(|| encoder.encode_images(contents.clone(), Role::Document, None)).await?;
             for (part, made) in media.into_iter().zip(made) {
                 vectors.push((part.clone(), made?.as_ref().clone()));
             }

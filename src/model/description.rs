@@ -1,5 +1,7 @@
 //! What a model folder says, checked, before any network is built.
 
+use std::path::PathBuf;
+
 use tch::{Device, Kind};
 
 use super::ModelFolder;
@@ -10,6 +12,7 @@ use super::layout::Layout;
 use super::network::{Architecture, Network, architecture_of};
 use super::sides::{Sides, TextSide};
 use super::source::Source;
+use super::weights::Weights;
 use crate::Result;
 use crate::image::ImageRule;
 use crate::text::{TextTokenizer, TokenizerOptions};
@@ -41,6 +44,20 @@ impl Description {
         let card = Card::read(&folder.path)?;
         let space = card.space.clone().unwrap_or_else(|| own_space(&fingerprint, sides.dimension));
         Ok(Self { folder: folder.clone(), layout, architecture, sides, rule, fingerprint, space, card })
+    }
+
+    /// Numbers in the weights.
+    ///
+    /// # Errors
+    /// `FailedPrecondition` naming the file at fault.
+    pub fn parameters(&self) -> Result<u64> {
+        let is_weights = |path: &&PathBuf| path.extension().is_some_and(|extension| extension == "safetensors");
+        let mut parameters = 0;
+        for path in self.sides.deciding_files.iter().filter(is_weights) {
+            let weights = Weights::open(std::slice::from_ref(path), Kind::Float, Device::Cpu)?;
+            parameters += weights.shapes().iter().map(|(_, shape)| shape.iter().product::<usize>() as u64).sum::<u64>();
+        }
+        Ok(parameters)
     }
 
     /// Opens the tokenizer of the text side.

@@ -9,7 +9,6 @@ use super::card::Card;
 use super::files::{self, Comparison};
 use super::pooling::Pooling;
 use super::sides::Padding;
-use super::weights::Weights;
 use super::{Description, ModelFolder, card, folder};
 use crate::Result;
 use crate::image::{ImageConfig, ImageRule};
@@ -89,11 +88,7 @@ pub fn list(models_dir: &Path) -> Result<Vec<ModelLine>> {
 /// `FailedPrecondition` or `Unsupported` naming the file at fault.
 pub fn inspect(model: &ModelFolder) -> Result<ModelReport> {
     let description = Description::read(model, ImageRule::default())?;
-    let mut parameters = 0;
-    for path in description.sides.deciding_files.iter().filter(|path| is_weights(path)) {
-        let weights = Weights::open(std::slice::from_ref(path), Kind::Float, Device::Cpu)?;
-        parameters += weights.shapes().iter().map(|(_, shape)| shape.iter().product::<usize>() as u64).sum::<u64>();
-    }
+    let parameters = description.parameters()?;
     let files = files::list(&model.path)?;
     Ok(ModelReport {
         name: model.name.clone(),
@@ -147,8 +142,4 @@ fn loading_problems(description: &Description) -> Vec<String> {
     problems.extend(description.tokenizer().err().map(|error| error.to_string()));
     problems.extend(description.network(Kind::Float, Device::Cpu).err().map(|error| error.to_string()));
     problems
-}
-
-fn is_weights(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "safetensors")
 }

@@ -5,6 +5,7 @@ mod damaged;
 mod damaged_towers;
 mod exit;
 mod golden;
+mod memory;
 mod observed;
 mod offline;
 mod pictor_mini;

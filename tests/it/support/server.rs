@@ -36,8 +36,14 @@ impl TestServer {
 
     /// With a models folder of the test's own.
     pub(crate) async fn start_on(models_dir: &Path) -> Self {
+        Self::start_changed(models_dir, |_| ()).await
+    }
+
+    /// As [`TestServer::start_on`], with settings changed.
+    pub(crate) async fn start_changed(models_dir: &Path, change: impl FnOnce(&mut EngineSettings)) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let settings = EngineSettings { models_dir: models_dir.to_owned(), ..settings(folder.path(), 8192) };
+        let mut settings = EngineSettings { models_dir: models_dir.to_owned(), ..settings(folder.path(), 8192) };
+        change(&mut settings);
         Self::start_engine(folder, settings, ApiKeys::default()).await
     }
 
