@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The body of `make demo`: sets up, builds, starts a server on loopback, stores the emoji, searches by meaning and by picture,
-# checks what is found, and draws a contact sheet. --keep leaves the server running until Ctrl-C.
+# checks what is found, draws a contact sheet, and finetunes the model on a new vendor's drawings while it is searched. --keep leaves the server running until Ctrl-C.
 # PICTOR_DEMO_DIR: where the data go (default .deps/demo/data; emptied at the start).
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -25,6 +25,7 @@ cargo build --release --locked --workspace
 cargo build --release --locked --example rasterise --example contact_sheet
 python3 scripts/demo_corpus.py
 target/release/examples/rasterise 128 .deps/demo/corpus/queries/queries.tsv
+python3 scripts/demo_vendors.py
 built=$(now)
 
 bin=target/release
@@ -92,7 +93,10 @@ python3 scripts/demo_search.py --pictor "$bin/pictor" || searches=$?
 sheet=.deps/demo/contact-sheet.png
 target/release/examples/contact_sheet .deps/demo/corpus/sheet.jsonl "$sheet"
 say "contact sheet: $sheet"
-say "set-up and build $((built - began)) s, storing $((stored - built)) s, searching $(($(now) - stored)) s"
+finetuned=0
+say "finetuning on the drawings of a new vendor, embedding again and switching, while somebody searches"
+python3 scripts/demo_finetune.py --pictor "$bin/pictor" || finetuned=$?
+say "set-up and build $((built - began)) s, storing $((stored - built)) s, searching and finetuning $(($(now) - stored)) s"
 
 by_hand() {
   cat <<HAND
@@ -104,12 +108,14 @@ $1
   $bin/pictor --url $2 search emoji --field image --text 'a slice of cake'
   $bin/pictor --url $2 search emoji --field image --image .deps/demo/corpus/queries/1f98a.png
   $bin/pictor --url $2 search emoji --text 'happy' --minus 'cat' --filter 'subgroup ^= "face"'
+  $bin/pictor --url $2 collection info vendors
+  $bin/pictor --url $2 generation switch vendors --field image --generation 1
   $bin/pictor --url $2 get emoji 1f600
   $bin/pictor --url $2 status
   $bin/pictor --help
 HAND
 }
-if [ "$keep" = yes ] && [ "$searches" = 0 ]; then
+if [ "$keep" = yes ] && [ "$searches" = 0 ] && [ "$finetuned" = 0 ]; then
   by_hand "  (the server is running until Ctrl-C)" "$PICTOR_URL"
   wait "$server" || true
   server=
@@ -117,4 +123,5 @@ else
   stop_server
   by_hand "  $bin/pictor-server serve --data-dir $data/store --models-dir .deps/models &" http://127.0.0.1:7600
 fi
-exit "$searches"
+[ "$searches" = 0 ] || exit "$searches"
+exit "$finetuned"

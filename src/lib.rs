@@ -7,6 +7,7 @@
 //! - [`store`], [`collection`]: RocksDB; the seam [`collection::backend::CollectionBackend`] and its local implementation.
 //! - [`model`], [`encode`]: networks on libtorch; worker threads that own them.
 //! - [`compose`], [`search`], [`ingest`]: query vectors, answers, writes.
+//! - [`evaluate`]: measuring what is served.
 //! - [`train`]: recipes, objectives, the loop that finetunes encoders.
 //! - [`engine`]: the door that wires all of it.
 //! - [`rpc`], [`http`], [`server`]: the wire.
@@ -17,6 +18,7 @@ pub mod config;
 pub mod distance;
 pub mod encode;
 pub mod engine;
+pub mod evaluate;
 mod fail_point;
 pub mod http;
 pub mod image;

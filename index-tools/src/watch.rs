@@ -47,9 +47,25 @@ pub async fn watch(id: String, context: &Context) -> Result<()> {
         last = Some(job);
     }
     bar.finish_and_clear();
-    let job = last.context("the server sent no job")?;
+    succeeded(last.context("the server sent no job")?).map(|_| ())
+}
+
+/// Waits for a job without a word.
+///
+/// # Errors
+/// If the server refuses, or the job failed or was cancelled.
+pub async fn finish(id: String, context: &Context) -> Result<v1::Job> {
+    let mut stream = context.client.jobs.clone().watch_job(v1::WatchJobRequest { id }).await?.into_inner();
+    let mut last = None;
+    while let Some(reply) = stream.message().await? {
+        last = reply.job;
+    }
+    succeeded(last.context("the server sent no job")?)
+}
+
+fn succeeded(job: v1::Job) -> Result<v1::Job> {
     match job.state() {
-        v1::JobState::Succeeded => Ok(()),
+        v1::JobState::Succeeded => Ok(job),
         state => bail!("job {} is {}: {}", job.id, render::job_state(state), job.error),
     }
 }

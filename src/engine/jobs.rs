@@ -3,7 +3,8 @@
 use super::Engine;
 use super::generations::check_originals;
 use crate::collection::schema::FieldSource;
-use crate::jobs::{FinetuneTarget, Jobs};
+use crate::evaluate;
+use crate::jobs::{EvaluateSpec, FinetuneTarget, Jobs};
 use crate::store::JobRecord;
 use crate::train::overrides;
 use crate::types::filter::Filter;
@@ -62,6 +63,25 @@ impl Engine {
         self.jobs(move |jobs| jobs.finetune(&recipe, &target)).await
     }
 
+    /// Queues the measuring of a field by a registered evaluator.
+    ///
+    /// # Errors
+    /// `NotFound`; `InvalidArgument` for the evaluator and its parameters.
+    pub async fn evaluate(
+        &self,
+        collection: String,
+        field: String,
+        evaluator: String,
+        parameters: serde_json::Map<String, serde_json::Value>,
+    ) -> Result<JobRecord> {
+        evaluate::find(&evaluator)?.check(&parameters)?;
+        let schema = self.backend(&collection)?.schema();
+        let field = schema.field(&field)?.name.clone();
+        let (collection, uid) = (schema.name.clone(), schema.uid.clone());
+        let spec = EvaluateSpec { collection, uid, field, evaluator, parameters };
+        self.jobs(move |jobs| jobs.evaluate(&spec)).await
+    }
+
     /// The field that a recipe's result is for; the recipe starts from the model that the field is served with.
     async fn finetune_target(&self, collection: &str, recipe: &mut toml::Table) -> Result<FinetuneTarget> {
         let backend = self.backend(collection)?;
@@ -80,7 +100,7 @@ impl Engine {
         let model = recipe.entry("model").or_insert_with(|| toml::Table::new().into()).as_table_mut();
         let model = model.ok_or_else(|| wrong("model", "expected a table".to_owned()))?;
         let start = model.get("start").and_then(toml::Value::as_str).unwrap_or_default().to_owned();
-        if !start.is_empty() {
+        if !matches!(start.as_str(), "" | "current") {
             let (encoders, named) = (self.encoders().clone(), start.clone());
             let found = self.blocking(move || encoders.find(&named)).await?.full_name();
             if found != current {

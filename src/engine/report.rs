@@ -7,6 +7,7 @@ use crate::collection::CollectionInfo;
 use crate::collection::backend::{BackendStats, CollectionBackend as _};
 use crate::compose;
 use crate::encode::{EncoderInfo, EncoderStats};
+use crate::evaluate;
 use crate::model;
 use crate::resources::resident_bytes;
 use crate::store::FORMAT;
@@ -72,7 +73,12 @@ impl Engine {
         let shared = &self.shared;
         let architectures = model::ALL.iter().map(|entry| ("architecture", entry.model_type, entry.summary));
         let composers = compose::ALL.iter().map(|entry| ("composer", entry.name(), entry.summary()));
-        let features = architectures.chain(composers).map(|(family, name, summary)| Feature { family, name, summary });
+        let evaluators = evaluate::ALL.iter().map(|entry| ("evaluator", entry.name(), entry.summary()));
+        let features = architectures.chain(composers).chain(evaluators).map(|(family, name, summary)| Feature {
+            family,
+            name,
+            summary,
+        });
         EngineInfo {
             version: env!("CARGO_PKG_VERSION"),
             git_revision: env!("PICTOR_GIT_REVISION"),

@@ -2,13 +2,15 @@
 //! [`supervisor::Shared`]'s list.
 
 mod child;
+mod contents;
+mod evaluate;
 mod finetune;
 mod kind;
-mod ranking;
 mod reembed;
 mod supervisor;
 mod train;
 
+pub use evaluate::EvaluateSpec;
 pub use finetune::FinetuneTarget;
 pub use kind::{JobControl, JobEnd, JobKind};
 pub use reembed::ReembedSpec;

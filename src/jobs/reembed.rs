@@ -6,24 +6,28 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
+use super::contents::encode_items;
 use super::kind::{JobControl, JobEnd, JobKind, spec_of};
-use super::ranking::{self, Agreement};
 use crate::collection::backend::{CollectionBackend, FillOutcome, Filling, ScrollPage, Selection, StoredItem};
 use crate::collection::schema::{CollectionSchema, FieldSource, FieldSpec, Generation, GenerationState};
 use crate::collection::{Catalog, GenerationChange, GenerationSpec, LocalCollection, NewField};
-use crate::encode::{EncoderHandle, EncoderInfo, EncoderRegistry, Role};
+use crate::encode::{EncoderInfo, EncoderRegistry, patiently};
+use crate::evaluate::drift::sample_of;
+use crate::evaluate::{Drift, Field, compare};
 use crate::fail_point::fail_point;
 use crate::store::{JobRecord, JobState};
-use crate::types::vector::UnitVector;
-use crate::types::{ItemId, PartKind, PartRef};
+use crate::types::ItemId;
 use crate::{Error, Result};
 
 /// Items read and encoded at once: enough for a network's batch, few enough to stop soon.
 const PAGE: usize = 64;
+/// Items that stand for queries before a generation is complete, and the hits that are compared.
+const SAMPLE: usize = 64;
+const DEPTH: usize = 10;
 /// Items looked at at once without their contents.
 const IDS: usize = 4096;
 /// Passes over the items before a job gives up; one is enough unless something else is wrong.
@@ -118,7 +122,7 @@ pub(super) struct Filled {
     pub previous: u32,
     pub encoder: String,
     pub vectors: u64,
-    pub rankings: Agreement,
+    pub rankings: Drift,
 }
 
 impl fmt::Display for Filled {
@@ -188,6 +192,10 @@ impl Reembed {
             }
         };
         fail_point("reembed.begun");
+        if job.checkpoint.is_empty() {
+            // The work before, such as training, counted in other units.
+            job.done = 0;
+        }
         let schema = backend.schema();
         let field = schema.field(&spec.field)?;
         let run = Run {
@@ -221,10 +229,7 @@ impl Reembed {
             backend.flush().await?;
         }
         let previous = run.current().map_or(0, |current| current.number);
-        let rankings = match previous {
-            0 => Agreement::default(),
-            _ => ranking::compare(&*backend, &run.spec.field, previous, run.number).await?,
-        };
+        let Some(rankings) = run.rankings(previous).await? else { return Ok(None) };
         fail_point("reembed.checked");
         let complete = GenerationChange::Complete(run.number);
         self.catalog.change_generation(&run.spec.collection, &run.spec.field, &complete)?;
@@ -251,6 +256,19 @@ impl Run<'_> {
     /// The generation that searches use now; a new field has none.
     fn current(&self) -> Option<Generation> {
         self.backend.schema().field(&self.spec.field).ok()?.current().ok().cloned()
+    }
+
+    /// What the old and the new generation answer to a sample of queries; `None` if asked to stop.
+    async fn rankings(&self, previous: u32) -> Result<Option<Drift>> {
+        if previous == 0 {
+            return Ok(Some(Drift::default()));
+        }
+        let should_stop = || self.control.should_stop();
+        let (backend, name) = (Arc::clone(&self.backend) as _, self.spec.field.clone());
+        let field = Field { backend, encoders: &self.encoders, name, should_stop: &should_stop };
+        let schema = self.backend.schema();
+        let queries = sample_of(&field, schema.field(&field.name)?, previous, self.number, SAMPLE).await?;
+        compare(&field, previous, self.number, &queries, DEPTH).await
     }
 
     fn vectors(&self, generation: u32) -> u64 {
@@ -337,13 +355,12 @@ impl Run<'_> {
             if lacking.is_empty() {
                 return Ok(());
             }
-            let mut fillings = Vec::with_capacity(lacking.len());
-            let encoder = patiently(|| self.encoders.get(&self.spec.encoder)).await?;
-            for item in lacking {
-                let vectors = self.encode(&encoder, &item).await.map_err(|error| of_item(&item.id, &error))?;
-                fillings.push(Filling { id: item.id, parts: item.parts, vectors });
-            }
-            drop(encoder);
+            let vectors = {
+                let encoder = patiently(|| self.encoders.get(&self.spec.encoder)).await?;
+                encode_items(&encoder, &self.spec.field, &self.source, &lacking).await?
+            };
+            let filling = |(item, vectors): (StoredItem, _)| Filling { id: item.id, parts: item.parts, vectors };
+            let fillings: Vec<Filling> = lacking.into_iter().zip(vectors).map(filling).collect();
             let ids: Vec<ItemId> = fillings.iter().map(|filling| filling.id.clone()).collect();
             let outcomes = self.backend.fill(&self.spec.field, self.number, fillings).await?;
             let changed = ids.into_iter().zip(outcomes).filter(|(_, outcome)| *outcome == FillOutcome::Changed);
@@ -364,51 +381,4 @@ impl Run<'_> {
         };
         Ok(items.into_iter().zip(slots).filter(lacks).map(|(item, _)| item).collect())
     }
-
-    /// The vectors of an item's parts in the new generation.
-    async fn encode(&self, encoder: &EncoderHandle, item: &StoredItem) -> Result<Vec<(PartRef, UnitVector)>> {
-        let parts = item.parts.iter().map(|(part, _)| part).filter(|part| self.source.takes(&self.spec.field, part));
-        let (texts, media): (Vec<&PartRef>, Vec<&PartRef>) = parts.partition(|part| part.kind == PartKind::Text);
-        let mut vectors = Vec::with_capacity(texts.len() + media.len());
-        if !texts.is_empty() {
-            let content = |part: &&PartRef| {
-                let text = item.texts.get(&part.name).and_then(|chunks| chunks.get(part.index as usize));
-                text.cloned().ok_or_else(|| Error::Corruption(format!("{part:?} has no text")))
-            };
-            let contents: Vec<String> = texts.iter().map(content).collect::<Result<_>>()?;
-            let made = patiently(|| encoder.encode_texts(contents.clone(), Role::Document, None)).await?;
-            vectors.extend(texts.into_iter().cloned().zip(made.into_iter().map(|made| made.vector.as_ref().clone())));
-        }
-        if !media.is_empty() {
-            let content = |part: &&PartRef| {
-                let data = item.media.get(part.index as usize).and_then(|media| media.data.clone());
-                data.ok_or_else(|| Error::FailedPrecondition {
-                    reason: "WITHOUT_ORIGINALS",
-                    message: format!("the bytes of {part:?} are not kept"),
-                })
-            };
-            let contents: Vec<_> = media.iter().map(content).collect::<Result<_>>()?;
-            let made = patiently(|| encoder.encode_images(contents.clone(), Role::Document, None)).await?;
-            for (part, made) in media.into_iter().zip(made) {
-                vectors.push((part.clone(), made?.as_ref().clone()));
-            }
-        }
-        Ok(vectors)
-    }
-}
-
-/// Tries again while the encoder has no room: writers go first.
-async fn patiently<T, F: Future<Output = Result<T>>>(encode: impl Fn() -> F) -> Result<T> {
-    loop {
-        match encode().await {
-            Err(error @ Error::Overloaded { .. }) => {
-                tokio::time::sleep(error.retry_after().unwrap_or(Duration::from_millis(100))).await;
-            }
-            outcome => return outcome,
-        }
-    }
-}
-
-fn of_item(id: &ItemId, error: &Error) -> Error {
-    Error::FailedPrecondition { reason: "ITEM_CANNOT_BE_ENCODED", message: format!("item {id}: {error}") }
 }

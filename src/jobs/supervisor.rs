@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
+use super::evaluate::{Evaluate, EvaluateSpec};
 use super::finetune::{Finetune, FinetuneTarget};
 use super::kind::{JobControl, JobEnd, JobKind, queued};
 use super::reembed::{Reembed, ReembedSpec};
@@ -42,6 +43,7 @@ pub(super) struct Shared {
     train: Train,
     reembed: Reembed,
     finetune: Finetune,
+    evaluate: Evaluate,
     pub(super) state: Mutex<State>,
     changed: Condvar,
 }
@@ -67,6 +69,7 @@ impl Jobs {
         let shared = Arc::new(Shared {
             store,
             finetune: Finetune { train: train.clone(), reembed: reembed.clone() },
+            evaluate: Evaluate { reembed: reembed.clone() },
             train,
             reembed,
             state: Mutex::new(State::default()),
@@ -104,10 +107,21 @@ impl Jobs {
     /// # Errors
     /// Errors of the store.
     pub fn reembed(&self, spec: &ReembedSpec, items: u64) -> Result<JobRecord> {
-        let Shared { store, reembed, .. } = &*self.shared;
+        self.queue_spec(self.shared.reembed.name(), spec, items)
+    }
+
+    /// Queues the measuring of a field.
+    ///
+    /// # Errors
+    /// Errors of the store.
+    pub fn evaluate(&self, spec: &EvaluateSpec) -> Result<JobRecord> {
+        self.queue_spec(self.shared.evaluate.name(), spec, 1)
+    }
+
+    fn queue_spec(&self, kind: &str, spec: &impl serde::Serialize, total: u64) -> Result<JobRecord> {
         let spec = serde_json::to_value(spec)
             .map_err(|error| Error::Internal(format!("a job's specification cannot be written: {error}")))?;
-        self.queue(queued(store.jobs().new_id()?, reembed.name(), spec, items))
+        self.queue(queued(self.shared.store.jobs().new_id()?, kind, spec, total))
     }
 
     fn queue(&self, job: JobRecord) -> Result<JobRecord> {
@@ -205,8 +219,8 @@ pub(super) fn has_ended(state: JobState) -> bool {
 
 impl Shared {
     /// Every kind of job.
-    fn kinds(&self) -> [&dyn JobKind; 3] {
-        [&self.finetune, &self.reembed, &self.train]
+    fn kinds(&self) -> [&dyn JobKind; 4] {
+        [&self.evaluate, &self.finetune, &self.reembed, &self.train]
     }
 
     fn kind(&self, job: &JobRecord) -> Option<&dyn JobKind> {

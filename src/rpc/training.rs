@@ -1,4 +1,4 @@
-//! The `Training` service. Evaluation in the server is not there yet and answers UNIMPLEMENTED.
+//! The `Training` service.
 
 use pictor_proto::v1;
 use pictor_proto::v1::training_server::Training;
@@ -8,15 +8,10 @@ use super::convert::filter::filter_from_proto;
 use super::convert::jobs::{job_to_proto, struct_from_proto};
 use super::status::{answer, to_status};
 use crate::engine::Engine;
-use crate::types::Error;
 
 pub(super) struct TrainingService(pub Engine);
 
 type Reply<T> = Result<Response<T>, Status>;
-
-fn not_yet<T>(what: &str) -> Reply<T> {
-    Err(to_status(&Error::Unsupported(what.to_owned())))
-}
 
 #[tonic::async_trait]
 impl Training for TrainingService {
@@ -69,7 +64,11 @@ impl Training for TrainingService {
         })
     }
 
-    async fn evaluate(&self, _: Request<v1::EvaluateRequest>) -> Reply<v1::EvaluateResponse> {
-        not_yet("evaluating in the server")
+    async fn evaluate(&self, request: Request<v1::EvaluateRequest>) -> Reply<v1::EvaluateResponse> {
+        let v1::EvaluateRequest { collection, field, evaluator, parameters } = request.into_inner();
+        let parameters = struct_from_proto(parameters.unwrap_or_default());
+        answer(self.0.evaluate(collection, field, evaluator, parameters).await, |job| v1::EvaluateResponse {
+            job: Some(job_to_proto(job)),
+        })
     }
 }

@@ -98,7 +98,7 @@ async fn search_generation(
             }
             QueryContent::Item(id) => {
                 let id = ItemId::new(id).map_err(|error| error.within(&format!("parts[{position}]")))?;
-                let vector = stored_vector(backend, field, generation, &id).await?;
+                let vector = item_vector(backend, field, generation, &id).await?;
                 if query.exclude_reference {
                     exclude.push(id);
                 }
@@ -162,6 +162,21 @@ async fn encode_image(handle: &EncoderHandle, file: Bytes, deadline: Option<Inst
     Ok(vector.values.clone())
 }
 
+/// Encodes a text as a search of this generation does.
+///
+/// # Errors
+/// As [`search`].
+pub async fn encode_query_text(
+    encoders: &EncoderRegistry,
+    field: &Field,
+    generation: &Generation,
+    text: &str,
+    deadline: Option<Instant>,
+) -> Result<Vec<f32>> {
+    let handle = query_encoder(encoders, field, generation, Kind::Text).await?;
+    Ok(encode_text(&handle, text, deadline).await?.0)
+}
+
 /// What a query gives to encode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -201,8 +216,11 @@ async fn query_encoder(
     Err(cannot_answer(field, given, needed))
 }
 
-/// The direction between an item's parts in the field.
-async fn stored_vector(
+/// The direction between an item's parts in a generation of the field.
+///
+/// # Errors
+/// `NotFound`; `FailedPrecondition` with `ITEM_WITHOUT_VECTOR`.
+pub async fn item_vector(
     backend: &Arc<dyn CollectionBackend>,
     field: &Field,
     generation: &Generation,

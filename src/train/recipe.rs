@@ -143,7 +143,8 @@ pub struct SplitRecipe {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelRecipe {
-    /// NAME or NAME@REVISION of the model to go on from.
+    /// NAME or NAME@REVISION of the model to go on from. In a recipe with a `switch` a server puts the model that the field is
+    /// served with in the place of `current`.
     pub start: Option<String>,
     /// A new image network beside this sentence encoder, instead of `start`.
     pub text: Option<String>,

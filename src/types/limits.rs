@@ -76,6 +76,8 @@ limits! {
     SEARCH_WINDOW = 10_000;
     /// Parts of one query.
     QUERY_PARTS = 64;
+    /// Queries of one evaluation.
+    EVALUATION_QUERIES = 10_000;
     /// Requests of one search batch.
     SEARCH_BATCH = 256;
     /// Items of one scroll reply.

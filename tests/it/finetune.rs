@@ -19,7 +19,7 @@ use crate::random::Random;
 use crate::support::{ChildServer, is_verify};
 
 pub(crate) const N_ITEMS: usize = 500;
-const GROUNDS: [(&str, [u8; 3]); 6] = [
+pub(crate) const GROUNDS: [(&str, [u8; 3]); 6] = [
     ("a", [200, 40, 40]),
     ("b", [40, 200, 40]),
     ("c", [40, 40, 200]),
@@ -27,9 +27,9 @@ const GROUNDS: [(&str, [u8; 3]); 6] = [
     ("e", [40, 200, 200]),
     ("f", [230, 230, 230]),
 ];
-const MARKS: [(&str, [u8; 3]); 5] =
+pub(crate) const MARKS: [(&str, [u8; 3]); 5] =
     [("g", [0, 0, 0]), ("h", [255, 255, 255]), ("i", [255, 0, 255]), ("j", [255, 128, 0]), ("k", [0, 90, 0])];
-const PATTERNS: [&str; 4] = ["rows", "columns", "dots", "block"];
+pub(crate) const PATTERNS: [&str; 4] = ["rows", "columns", "dots", "block"];
 
 const RECIPE: &str = r#"
 name = "finetuned"
@@ -54,9 +54,9 @@ gallery = { of = "pictures", split = "test" }
 "#;
 
 /// Number of the ground, mark and pattern of an item.
-type Look = [usize; 3];
+pub(crate) type Look = [usize; 3];
 
-fn name([ground, mark, pattern]: Look) -> String {
+pub(crate) fn name([ground, mark, pattern]: Look) -> String {
     format!("{} {} {}", GROUNDS[ground].0, MARKS[mark].0, ["red", "shoe", "find", "text"][pattern])
 }
 

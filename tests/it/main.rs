@@ -4,6 +4,7 @@ mod backend;
 mod crash;
 mod crash_judge;
 mod crash_server;
+mod drift;
 mod encoder;
 mod errors;
 mod finetune;

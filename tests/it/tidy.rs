@@ -77,7 +77,7 @@ fn foreign_crates_stay_where_they_belong() {
 }
 
 /// A folder may use only what stands before it.
-const ORDER: [&str; 18] = [
+const ORDER: [&str; 19] = [
     "types",
     "image",
     "text",
@@ -90,6 +90,7 @@ const ORDER: [&str; 18] = [
     "compose",
     "search",
     "ingest",
+    "evaluate",
     "train",
     "jobs",
     "metrics",

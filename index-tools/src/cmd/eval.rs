@@ -9,10 +9,11 @@ use pictor_proto::v1::field_spec::Source;
 use pictor_proto::v1::search_outcome::Outcome;
 use serde_json::json;
 
+use super::drift;
 use crate::context::Context;
 use crate::eval::queries::{LooksFor, Query, read};
 use crate::eval::ranking::{Rank, chance, median_rank, recalls};
-use crate::failure::describe_item_error;
+use crate::failure::{describe_item_error, usage};
 use crate::output::{left, right};
 
 /// Queries of one call, and the bytes of their pictures.
@@ -30,12 +31,29 @@ interval is that of 95 of 100 samples of as many queries.
 
 Examples:
   pictor eval goods --queries held-out.jsonl
-  pictor eval goods --queries held-out.jsonl --exact --json";
+  pictor eval goods --queries held-out.jsonl --exact --json
+  pictor eval drift goods --field image --from 1 --to 2";
+
+/// Queries with known answers, or another measurement by its name.
+#[derive(clap::Args, Debug)]
+#[command(after_help = HELP, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    measured: Option<Measured>,
+}
+
+/// Measurements that the server makes.
+#[derive(clap::Subcommand, Debug)]
+pub enum Command {
+    /// Show how the rankings of stored queries change from one generation of a field to another
+    Drift(drift::Args),
+}
 
 /// Queries with known answers.
 #[derive(clap::Args, Debug)]
-#[command(after_help = HELP)]
-pub struct Args {
+pub struct Measured {
     /// The collection's name or an alias
     collection: String,
     /// Queries with the ids of their right answers, as JSON lines
@@ -82,6 +100,14 @@ struct Group {
 /// # Errors
 /// If the file is not one of queries, the server refuses one of them, or stdout is closed.
 pub async fn run(args: Args, context: &Context) -> Result<()> {
+    match (args.command, args.measured) {
+        (Some(Command::Drift(args)), _) => drift::run(args, context).await,
+        (None, Some(args)) => measure(args, context).await,
+        (None, None) => Err(usage("name a collection and --queries, or a measurement")),
+    }
+}
+
+async fn measure(args: Measured, context: &Context) -> Result<()> {
     let queries = read(&args.queries)?;
     let request = context.request(v1::GetCollectionRequest { collection: args.collection.clone() });
     let reply = context.client.collections.clone().get_collection(request).await?.into_inner();
@@ -138,7 +164,7 @@ pub async fn run(args: Args, context: &Context) -> Result<()> {
 }
 
 /// Keeps the targets that the collection has; a query without any could not be answered and is left out.
-async fn with_targets(mut queries: Vec<Query>, args: &Args, context: &Context) -> Result<Vec<Query>> {
+async fn with_targets(mut queries: Vec<Query>, args: &Measured, context: &Context) -> Result<Vec<Query>> {
     let ids: BTreeSet<String> = queries.iter().flat_map(|query| query.targets.iter().cloned()).collect();
     let ids: Vec<String> = ids.into_iter().collect();
     let mut missing = BTreeSet::new();
@@ -168,7 +194,7 @@ async fn with_targets(mut queries: Vec<Query>, args: &Args, context: &Context) -
 /// The requests of the next call, and the queries after them.
 fn batch<'q>(
     queries: &'q [Query],
-    args: &Args,
+    args: &Measured,
     field_of: &impl Fn(&Query) -> String,
 ) -> Result<(Vec<v1::SearchRequest>, &'q [Query])> {
     let (mut requests, mut bytes) = (Vec::new(), 0);
@@ -217,7 +243,7 @@ impl Group {
     /// Writes the figures as JSON lines, or gives them as rows of the table.
     fn write(
         &self,
-        args: &Args,
+        args: &Measured,
         (direction, field): (&str, &str),
         count: u64,
         context: &Context,

@@ -10,6 +10,7 @@ pub mod alias;
 pub mod collection;
 pub mod count;
 pub mod delete;
+pub mod drift;
 pub mod eval;
 pub mod export;
 pub mod field;

@@ -14,7 +14,7 @@ pub struct Query {
     pub looks_for: LooksFor,
     /// The field to search; the command's if it has none.
     pub field: Option<String>,
-    /// Ids of right answers, at least one.
+    /// Ids of right answers.
     pub targets: Vec<String>,
 }
 
@@ -35,6 +35,7 @@ struct Line {
     image: Option<PathBuf>,
     item: Option<String>,
     field: Option<String>,
+    #[serde(default)]
     targets: Vec<String>,
 }
 
@@ -65,11 +66,24 @@ impl LooksFor {
     }
 }
 
-/// Reads a queries file; pictures' paths are relative to its folder.
+/// Reads a queries file, each with at least one right answer; pictures' paths are relative to its folder.
 ///
 /// # Errors
 /// If it cannot be read, has no queries, or a line is not one, which is named.
 pub fn read(path: &Path) -> Result<Vec<Query>> {
+    let queries = read_open(path)?;
+    if let Some(query) = queries.iter().find(|query| query.targets.is_empty()) {
+        let place = format!("{}:{}", path.display(), query.line);
+        bail!("{place}: targets: expected the id of at least one right answer other than the query itself");
+    }
+    Ok(queries)
+}
+
+/// Reads a queries file whose right answers need not be known.
+///
+/// # Errors
+/// If it cannot be read, has no queries, or a line is not one, which is named.
+pub fn read_open(path: &Path) -> Result<Vec<Query>> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut queries = Vec::new();
@@ -97,9 +111,6 @@ fn query(line: usize, parsed: Line, folder: &Path) -> Result<Query> {
     let mut targets = parsed.targets;
     if let LooksFor::Item(id) = &looks_for {
         targets.retain(|target| target != id);
-    }
-    if targets.is_empty() {
-        bail!("targets: expected the id of at least one right answer other than the query itself");
     }
     Ok(Query { line, looks_for, field: parsed.field, targets })
 }

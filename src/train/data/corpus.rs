@@ -156,6 +156,14 @@ impl Corpus {
         Ok((0..self.examples.len()).filter(passing).collect())
     }
 
+    /// What an example's payload holds at a path.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for what is no path.
+    pub fn value(&self, number: usize, path: &str) -> Result<Option<&Value>> {
+        value_at(&self.examples[number].payload, path)
+    }
+
     /// The bytes of an example's first picture.
     ///
     /// # Errors

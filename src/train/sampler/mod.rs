@@ -5,13 +5,14 @@
 mod concepts;
 mod items;
 mod order;
+mod replay;
 
 use super::data::Corpus;
 use super::piece::Piece;
 use crate::Result;
 
 /// Every sampler, alphabetic.
-pub const ALL: &[&Piece<dyn Sampler>] = &[&concepts::PIECE, &items::PIECE];
+pub const ALL: &[&Piece<dyn Sampler>] = &[&concepts::PIECE, &items::PIECE, &replay::PIECE];
 
 /// Examples that stand side by side in a step: they show one concept, each in its own view.
 #[derive(Clone, Debug, PartialEq, Eq)]

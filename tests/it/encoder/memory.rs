@@ -7,11 +7,14 @@ use std::time::{Duration, Instant};
 use pictor::encode::{EncodeSettings, EncoderHandle, EncoderRegistry, Role};
 use pictor::model::Precision;
 use pictor::{Error, Result};
+use pictor_proto::v1;
 
 use super::tiny::{copy_folder, serialize};
 use super::tower_models::Tower;
 use super::{block_on, settings};
+use crate::generations::{Expected, Towers, check_items, check_nearest, reembed, search, switch};
 use crate::random::{Random, seed};
+use crate::support::TestServer;
 
 /// `pictor@r1` to `pictor@r4` with different weights.
 fn revisions() -> Tower {
@@ -156,4 +159,40 @@ async fn encode_picture(registry: &EncoderRegistry, revision: usize, tower: &Tow
     let picture = super::pictures::png(&super::tower_models::picture(1, tower.side(), tower.side()));
     let mut vectors = handle.encode_images(vec![picture.into()], Role::Document, None).await.expect("encoded");
     vectors.pop().expect("a vector").expect("a vector").values.clone()
+}
+
+/// Fails when: the job keeps its encoder in memory while searches need the room, or an encoder that was let go counts as a problem.
+#[test]
+fn a_generation_is_built_in_the_room_of_one_encoder() {
+    crate::fixture::block_on(async {
+        let towers = Towers::new();
+        let one = pictor::model::inspect::inspect(&towers.tower.folder).expect("inspected").parameters * 4;
+        let server = TestServer::start_changed(towers.models(), |settings| {
+            settings.resources.encoder_bytes = one + one / 2;
+        })
+        .await;
+        let client = server.client().await;
+        let known = towers.fill(&client, 1_000).await;
+        let expected: Expected =
+            [(1, towers.vectors(&client, "r1").await), (2, towers.vectors(&client, "r2").await)].into();
+        let job = reembed(&client, "pictor@r2").await.expect("a job");
+        let mut searches = 0;
+        let ended = loop {
+            check_nearest(&search(&client, &towers.pool[3], 10).await.expect("hits"), 3, &expected);
+            assert!(server.engine.encoders().weight_bytes() <= one);
+            assert_eq!(server.engine.encoder_problems(), Vec::<String>::new());
+            searches += 1;
+            let request = v1::GetJobRequest { id: job.id.clone() };
+            let now = client.jobs.clone().get_job(request).await.expect("the job").into_inner().job.expect("the job");
+            if now.state() != v1::JobState::Running && now.state() != v1::JobState::Queued {
+                break now;
+            }
+        };
+        println!("{searches} searches");
+        assert_eq!(ended.state(), v1::JobState::Succeeded, "{ended:?}");
+        switch(&client, 2).await.expect("switched");
+        check_items(&client, &known, &expected).await;
+        check_nearest(&search(&client, &towers.pool[3], 10).await.expect("hits"), 3, &expected);
+        server.shut_down().await;
+    });
 }

@@ -5,6 +5,7 @@ mod augmentations;
 mod losses;
 mod optimiser;
 mod recipes;
+mod replay;
 mod rules;
 mod runs;
 mod toy;

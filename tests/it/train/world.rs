@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
+use pictor::collection::backend::ItemWrite;
 use pictor::model::DeviceChoice;
 use pictor::resources::Resources;
 use pictor::train::trainer::{Finished, Outcome, TrainRequest, train};
@@ -22,12 +23,7 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(model: &str, n_items: usize) -> Self {
-        let (folder, tower) = (tempfile::tempdir().expect("a folder"), Tower::new(model));
-        let catalog = open(&folder.path().join("data"));
-        catalog.create(new_collection("things")).expect("a collection");
-        let client = Client(catalog.resolve("things").expect("a collection"));
-        let side = tower.side();
-        let write = |number: usize| {
+        let write = |side: u32, number: usize| {
             let text = format!("{} {} {number}", COLOURS[number % 6], COLOURS[number / 6 % 6]);
             item(
                 &format!("item-{number}"),
@@ -39,7 +35,16 @@ impl World {
                 },
             )
         };
-        client.upsert((0..n_items).map(write).collect()).into_iter().for_each(|ack| assert!(ack.is_ok(), "{ack:?}"));
+        Self::of(model, |side| (0..n_items).map(|number| write(side, number)).collect())
+    }
+
+    /// With items of the test's own, whose pictures have the given side.
+    pub(super) fn of(model: &str, items: impl FnOnce(u32) -> Vec<ItemWrite>) -> Self {
+        let (folder, tower) = (tempfile::tempdir().expect("a folder"), Tower::new(model));
+        let catalog = open(&folder.path().join("data"));
+        catalog.create(new_collection("things")).expect("a collection");
+        let client = Client(catalog.resolve("things").expect("a collection"));
+        client.upsert(items(tower.side())).into_iter().for_each(|ack| assert!(ack.is_ok(), "{ack:?}"));
         Self { folder, tower }
     }
 
