@@ -38,6 +38,9 @@ fi
 rm -rf "$data"
 mkdir -p "$data"
 touch "$data/.pictor-demo"
+# A folder of the demo's own: finetuning adds a model to it.
+mkdir "$data/models"
+for model in all-minilm-l6-v2 pictor-mini; do ln -s "$PWD/.deps/models/$model" "$data/models/$model"; done
 
 read -r grpc http < <(python3 -c '
 import socket
@@ -59,7 +62,7 @@ trap stop_server EXIT
 trap 'exit 130' INT TERM
 
 say "starting the server on 127.0.0.1:$grpc (log: $log)"
-"$bin/pictor-server" serve --data-dir "$data/store" --models-dir .deps/models \
+"$bin/pictor-server" serve --data-dir "$data/store" --models-dir "$data/models" \
   --grpc "127.0.0.1:$grpc" --http "127.0.0.1:$http" >"$log" 2>&1 &
 server=$!
 ready() {
@@ -121,7 +124,7 @@ if [ "$keep" = yes ] && [ "$searches" = 0 ] && [ "$finetuned" = 0 ]; then
   server=
 else
   stop_server
-  by_hand "  $bin/pictor-server serve --data-dir $data/store --models-dir .deps/models &" http://127.0.0.1:7600
+  by_hand "  $bin/pictor-server serve --data-dir $data/store --models-dir $data/models &" http://127.0.0.1:7600
 fi
 [ "$searches" = 0 ] || exit "$searches"
 exit "$finetuned"

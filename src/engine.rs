@@ -95,7 +95,7 @@ impl Engine {
                 models_dir: settings.models_dir.clone(),
                 device: device.clone(),
                 threads: resources.background_threads,
-                memory_bytes: resources.memory_bytes / 2,
+                memory_bytes: resources.job_bytes,
             },
         )?;
         let shared = Shared {

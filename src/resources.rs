@@ -18,6 +18,8 @@ pub struct Resources {
     pub encoder_bytes: u64,
     /// Embeddings of recent queries.
     pub query_cache_bytes: u64,
+    /// The process of a job.
+    pub job_bytes: u64,
     /// Pictures while they are decoded; one that needs more is decoded alone.
     pub decode_bytes: u64,
 }
@@ -45,8 +47,9 @@ impl Resources {
             search_threads: (threads / 2).max(1),
             background_threads: (threads / 4).max(1),
             memory_bytes,
-            store_bytes: memory_bytes / 4,
+            store_bytes: memory_bytes / 16 * 3,
             encoder_bytes: memory_bytes / 4,
+            job_bytes: memory_bytes / 8 * 3,
             query_cache_bytes: (memory_bytes / 64).min(256 << 20),
             decode_bytes: (memory_bytes / 8).min(IMAGE_DECODED_BYTES.cap),
         })
@@ -65,4 +68,19 @@ pub fn resident_bytes() -> u64 {
     let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let kib = text.lines().find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse::<u64>().ok());
     kib.unwrap_or(0) * 1024
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shares_are_not_more_than_the_memory() {
+        for memory in [MIN_MEMORY, 2 << 30, 18 << 30, 1 << 40] {
+            let shares = Resources::divide(Some(4), Some(memory)).expect("shares");
+            let Resources { store_bytes, encoder_bytes, query_cache_bytes, job_bytes, decode_bytes, .. } = shares;
+            let sum = store_bytes + encoder_bytes + query_cache_bytes + job_bytes + decode_bytes;
+            assert!(sum <= memory && 2 * sum > memory, "{sum} of {memory}: {shares:?}");
+        }
+    }
 }

@@ -123,7 +123,7 @@ impl ChildPlan {
                     (None, None) => "no exit code".to_owned(),
                 };
                 End::Died(format!(
-                    "{how}; it may take {} bytes, half of --memory; its log ends with: {}",
+                    "{how}; it may take {} bytes, three eighths of --memory; its log ends with: {}",
                     self.memory_bytes,
                     tail(&self.run.join(LOG))
                 ))

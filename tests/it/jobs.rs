@@ -224,11 +224,11 @@ fn a_job_that_runs_out_of_memory_harms_nobody() {
         assert_eq!(exhausted.state(), v1::JobState::Succeeded, "{exhausted:?}");
         assert_eq!(model_of(&exhausted), model_of(&whole), "the run ends with the same bits");
 
-        // A batch that can never fit: half of the server's memory is the limit.
+        // A batch that can never fit: three eighths of the server's memory are the limit.
         let huge = train(&client, &RECIPE.replace("batch = 8", "batch = 65536")).await;
         let huge = until(&client, &huge.id, has_ended).await;
         assert_eq!(huge.state(), v1::JobState::Failed);
-        let is_told = huge.error.contains("it may take 750000000 bytes") && huge.error.contains("alloc");
+        let is_told = huge.error.contains("it may take 562500000 bytes") && huge.error.contains("alloc");
         assert!(is_told, "{}", huge.error);
         println!("{}", huge.error);
     });
