@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -26,6 +27,8 @@ struct Inner {
     settings: EncodeSettings,
     pools: Arc<PreparationPools>,
     kept: Mutex<Kept>,
+    /// Bytes of the [`Room`]s.
+    taken: Arc<AtomicU64>,
     /// Held by the one who loads, so that two loads do not count on the same room.
     loading: tokio::sync::Mutex<()>,
 }
@@ -48,7 +51,26 @@ struct Slot {
 
 struct Loaded {
     handle: EncoderHandle,
-    weight_bytes: u64,
+    _room: Room,
+}
+
+/// Bytes that are taken as long as this lives, from before the load until the network is gone.
+struct Room {
+    bytes: u64,
+    taken: Arc<AtomicU64>,
+}
+
+impl Room {
+    fn take(bytes: u64, taken: &Arc<AtomicU64>) -> Self {
+        taken.fetch_add(bytes, Ordering::AcqRel);
+        Self { bytes, taken: Arc::clone(taken) }
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.taken.fetch_sub(self.bytes, Ordering::AcqRel);
+    }
 }
 
 impl Kept {
@@ -60,12 +82,8 @@ impl Kept {
         Some(&slot.cell)
     }
 
-    fn weight_bytes(&self) -> u64 {
-        self.slots.values().filter_map(|slot| Some(slot.cell.get()?.weight_bytes)).sum()
-    }
-
     /// Takes out the encoder that nobody holds and that was not used for longest.
-    fn take_idle(&mut self) -> Option<EncoderHandle> {
+    fn take_idle(&mut self) -> Option<Loaded> {
         // Handles are cloned under the lock that the caller holds, so one that is idle stays so until it is out.
         let is_idle = |slot: &Slot| {
             Arc::strong_count(&slot.cell) == 1 && slot.cell.get().is_some_and(|loaded| loaded.handle.is_idle())
@@ -74,7 +92,7 @@ impl Kept {
         let name = idle?.0.clone();
         let slot = self.slots.remove(&name)?;
         self.set_aside.insert(name);
-        Arc::into_inner(slot.cell)?.into_inner().map(|loaded| loaded.handle)
+        Arc::into_inner(slot.cell)?.into_inner()
     }
 }
 
@@ -86,8 +104,14 @@ impl EncoderRegistry {
     pub fn open(models_dir: &Path, settings: EncodeSettings) -> Result<Self> {
         settings.dtype.resolve(settings.device.resolve()?)?;
         let pools = Arc::new(PreparationPools::start(settings.threads)?);
-        let (kept, loading) = (Mutex::default(), tokio::sync::Mutex::default());
-        Ok(Self(Arc::new(Inner { models_dir: models_dir.to_owned(), settings, pools, kept, loading })))
+        Ok(Self(Arc::new(Inner {
+            models_dir: models_dir.to_owned(),
+            settings,
+            pools,
+            kept: Mutex::default(),
+            taken: Arc::default(),
+            loading: tokio::sync::Mutex::default(),
+        })))
     }
 
     /// Every revision of every model in the folder, loaded or not. Reads the folder.
@@ -116,10 +140,10 @@ impl EncoderRegistry {
         loaded
     }
 
-    /// Bytes that the weights of the loaded encoders take.
+    /// Bytes that the weights of encoders take, those that are being loaded included.
     #[must_use]
     pub fn weight_bytes(&self) -> u64 {
-        self.0.kept.lock().weight_bytes()
+        self.0.taken.load(Ordering::Acquire)
     }
 
     /// True if the encoder was let go for another and will be loaded again when it is needed.
@@ -158,16 +182,20 @@ impl EncoderRegistry {
             Ok((found, plan))
         })
         .await?;
-        let weight_bytes = plan.weight_bytes()?;
-        self.make_room(&folder.full_name(), weight_bytes).await?;
+        let room = self.make_room(&folder.full_name(), plan.weight_bytes()?).await?;
         let inner = self.0.clone();
-        let handle = blocking(move || start(plan, &inner.settings, inner.pools.clone())).await?;
+        // A caller that gives up meanwhile takes handle and room with it.
+        let loaded = blocking(move || {
+            let handle = start(plan, &inner.settings, inner.pools.clone())?;
+            Ok(Loaded { handle, _room: room })
+        })
+        .await?;
         self.0.kept.lock().set_aside.remove(&folder.full_name());
-        Ok(Loaded { handle, weight_bytes })
+        Ok(loaded)
     }
 
-    /// Lets idle encoders go until there is room.
-    async fn make_room(&self, name: &str, needed: u64) -> Result<()> {
+    /// Takes room, letting idle encoders go until there is enough.
+    async fn make_room(&self, name: &str, needed: u64) -> Result<Room> {
         let EncodeSettings { weight_bytes: room, patience, .. } = self.0.settings;
         if needed > room {
             return Err(Error::FailedPrecondition {
@@ -179,19 +207,17 @@ impl EncoderRegistry {
         }
         let started = Instant::now();
         loop {
-            let (taken, idle) = {
-                let mut kept = self.0.kept.lock();
-                let taken = kept.weight_bytes();
-                if taken.saturating_add(needed) <= room {
-                    return Ok(());
-                }
-                (taken, kept.take_idle())
-            };
+            let taken = self.weight_bytes();
+            if taken.saturating_add(needed) <= room {
+                return Ok(Room::take(needed, &self.0.taken));
+            }
+            let idle = self.0.kept.lock().take_idle();
             match idle {
                 Some(idle) => {
-                    tracing::info!(encoder = idle.info().full_name(), "let go to make room for {name}");
+                    tracing::info!(encoder = idle.handle.info().full_name(), "let go to make room for {name}");
                     let stop = move || {
-                        idle.stop();
+                        idle.handle.stop();
+                        drop(idle);
                         Ok(())
                     };
                     blocking(stop).await?;

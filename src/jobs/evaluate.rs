@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::kind::{JobControl, JobEnd, JobKind, spec_of};
+use super::kind::{JobControl, JobEnd, JobKind, Lane, spec_of};
 use super::reembed::{Reembed, block_on};
 use crate::Result;
 use crate::evaluate::{self, Field};
@@ -30,6 +30,10 @@ pub(super) struct Evaluate {
 impl JobKind for Evaluate {
     fn name(&self) -> &'static str {
         "evaluate"
+    }
+
+    fn lane(&self) -> Lane {
+        Lane::Serving
     }
 
     fn run(&self, job: &mut JobRecord, control: &JobControl<'_>) -> Result<JobEnd> {

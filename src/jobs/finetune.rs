@@ -6,7 +6,7 @@
 use serde::Deserialize;
 use serde_json::json;
 
-use super::kind::{JobControl, JobEnd, JobKind, spec_of};
+use super::kind::{JobControl, JobEnd, JobKind, Lane, spec_of};
 use super::reembed::{Reembed, ReembedSpec, block_on};
 use super::train::Train;
 use crate::collection::schema::GenerationState;
@@ -101,6 +101,10 @@ impl Finetune {
 impl JobKind for Finetune {
     fn name(&self) -> &'static str {
         "finetune"
+    }
+
+    fn lane(&self) -> Lane {
+        Lane::Training
     }
 
     fn run(&self, job: &mut JobRecord, control: &JobControl<'_>) -> Result<JobEnd> {

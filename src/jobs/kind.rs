@@ -15,10 +15,34 @@ pub enum JobEnd {
     Stopped,
 }
 
+/// Jobs of one lane run one after the other, beside those of other lanes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// What takes a process of its own, and the memory that is set aside for it.
+    Training,
+    /// What encodes and searches in the server.
+    Serving,
+}
+
+impl Lane {
+    pub(super) const ALL: [Self; 2] = [Self::Training, Self::Serving];
+
+    /// The name of the thread that runs it.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Training => "jobs-training",
+            Self::Serving => "jobs-serving",
+        }
+    }
+}
+
 /// A kind of long work. A job may be run many times, each time going on from what the last run left behind.
 pub trait JobKind: Send + Sync {
     /// The word in [`JobRecord::kind`].
     fn name(&self) -> &'static str;
+
+    /// Which jobs this one has to wait for.
+    fn lane(&self) -> Lane;
 
     /// Works until the end or until asked to stop, keeping the job's progress and checkpoint. Blocks.
     ///

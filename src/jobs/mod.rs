@@ -1,4 +1,4 @@
-//! The job table's runner: long work, one job after the other. A new kind of job is a file here and a line in
+//! The job table's runner: long work, one job of a lane after the other. A new kind of job is a file here and a line in
 //! [`supervisor::Shared`]'s list.
 
 mod child;
@@ -12,6 +12,6 @@ mod train;
 
 pub use evaluate::EvaluateSpec;
 pub use finetune::FinetuneTarget;
-pub use kind::{JobControl, JobEnd, JobKind};
+pub use kind::{JobControl, JobEnd, JobKind, Lane};
 pub use reembed::ReembedSpec;
 pub use supervisor::{JobSettings, Jobs};

@@ -11,7 +11,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::contents::encode_items;
-use super::kind::{JobControl, JobEnd, JobKind, spec_of};
+use super::kind::{JobControl, JobEnd, JobKind, Lane, spec_of};
 use crate::collection::backend::{CollectionBackend, FillOutcome, Filling, ScrollPage, Selection, StoredItem};
 use crate::collection::schema::{CollectionSchema, FieldSource, FieldSpec, Generation, GenerationState};
 use crate::collection::{Catalog, GenerationChange, GenerationSpec, LocalCollection, NewField};
@@ -85,6 +85,10 @@ pub(super) struct Reembed {
 impl JobKind for Reembed {
     fn name(&self) -> &'static str {
         "reembed"
+    }
+
+    fn lane(&self) -> Lane {
+        Lane::Serving
     }
 
     fn run(&self, job: &mut JobRecord, control: &JobControl<'_>) -> Result<JobEnd> {

@@ -1,4 +1,4 @@
-//! Runs queued jobs one after the other, and takes up those that a restart cut off.
+//! Runs queued jobs, those of a lane one after the other, and takes up those that a restart cut off.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::evaluate::{Evaluate, EvaluateSpec};
 use super::finetune::{Finetune, FinetuneTarget};
-use super::kind::{JobControl, JobEnd, JobKind, queued};
+use super::kind::{JobControl, JobEnd, JobKind, Lane, queued};
 use super::reembed::{Reembed, ReembedSpec};
 use super::train::Train;
 use crate::collection::Catalog;
@@ -51,18 +51,18 @@ pub(super) struct Shared {
 #[derive(Default)]
 pub(super) struct State {
     pub(super) is_stopping: bool,
-    /// The job that is running.
-    running: Option<String>,
+    /// The jobs that are running.
+    running: Vec<String>,
     /// Jobs that are to be cancelled while they run.
     pub(super) cancelled: Vec<String>,
-    worker: Option<JoinHandle<()>>,
+    workers: Vec<JoinHandle<()>>,
 }
 
 impl Jobs {
-    /// Starts the thread that runs jobs.
+    /// Starts the threads that run jobs, one for each lane.
     ///
     /// # Errors
-    /// `Internal` if the thread cannot be started.
+    /// `Internal` if a thread cannot be started.
     pub fn start(catalog: Arc<Catalog>, encoders: EncoderRegistry, settings: JobSettings) -> Result<Self> {
         let store = catalog.store().clone();
         let (train, reembed) = (Train { settings }, Reembed { catalog, encoders });
@@ -75,12 +75,13 @@ impl Jobs {
             state: Mutex::new(State::default()),
             changed: Condvar::new(),
         });
-        let of_worker = Arc::clone(&shared);
-        let worker = std::thread::Builder::new()
-            .name("jobs".to_owned())
-            .spawn(move || of_worker.work())
-            .map_err(|error| Error::Internal(format!("the thread of jobs cannot be started: {error}")))?;
-        shared.state.lock().worker = Some(worker);
+        for lane in Lane::ALL {
+            let of_worker = Arc::clone(&shared);
+            let worker = std::thread::Builder::new().name(lane.name().to_owned()).spawn(move || of_worker.work(lane));
+            let worker =
+                worker.map_err(|error| Error::Internal(format!("a thread of jobs cannot be started: {error}")))?;
+            shared.state.lock().workers.push(worker);
+        }
         Ok(Self { shared })
     }
 
@@ -167,7 +168,7 @@ impl Jobs {
                 message: format!("job {id} has ended: {:?}", job.state),
             });
         }
-        if state.running.as_deref() == Some(id) {
+        if state.running.iter().any(|running| running == id) {
             state.cancelled.push(id.to_owned());
             self.shared.changed.notify_all();
             return Ok(job);
@@ -197,18 +198,18 @@ impl Jobs {
         self.queue(JobRecord { state: JobState::Queued, error: String::new(), message: "queued".to_owned(), ..job })
     }
 
-    /// Stops the running job, which can go on later, and ends the thread. Blocks.
+    /// Stops the running jobs, which can go on later, and ends the threads. Blocks.
     pub fn stop(&self) {
-        let worker = {
+        let workers = {
             let mut state = self.shared.state.lock();
             state.is_stopping = true;
-            state.worker.take()
+            std::mem::take(&mut state.workers)
         };
         self.shared.changed.notify_all();
-        if let Some(worker) = worker
-            && worker.join().is_err()
-        {
-            tracing::error!("the thread of jobs panicked");
+        for worker in workers {
+            if worker.join().is_err() {
+                tracing::error!("a thread of jobs panicked");
+            }
         }
     }
 }
@@ -227,15 +228,15 @@ impl Shared {
         self.kinds().into_iter().find(|kind| kind.name() == job.kind)
     }
 
-    fn work(&self) {
+    fn work(&self, lane: Lane) {
         loop {
             let next = {
                 let mut state = self.state.lock();
                 if state.is_stopping {
                     return;
                 }
-                let next = self.next_job();
-                state.running = next.as_ref().map(|job| job.id.clone());
+                let next = self.next_job(lane);
+                state.running.extend(next.as_ref().map(|job| job.id.clone()));
                 if next.is_none() {
                     self.changed.wait_for(&mut state, Duration::from_secs(5));
                 }
@@ -248,15 +249,17 @@ impl Shared {
                 self.wait(Duration::from_secs(5));
             }
             let mut state = self.state.lock();
-            state.running = None;
+            state.running.retain(|running| *running != id);
             state.cancelled.retain(|cancelled| *cancelled != id);
         }
     }
 
-    /// The oldest job that waits, or that a restart cut off.
-    fn next_job(&self) -> Option<JobRecord> {
-        let is_waiting =
-            |job: &JobRecord| matches!(job.state, JobState::Queued | JobState::Interrupted) && self.kind(job).is_some();
+    /// The lane's oldest job that waits, or that a restart cut off.
+    fn next_job(&self, lane: Lane) -> Option<JobRecord> {
+        let is_waiting = |job: &JobRecord| {
+            matches!(job.state, JobState::Queued | JobState::Interrupted)
+                && self.kind(job).is_some_and(|kind| kind.lane() == lane)
+        };
         match self.store.jobs().list() {
             Ok(jobs) => jobs.into_iter().find(is_waiting),
             Err(error) => {

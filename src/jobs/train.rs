@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::child::{ChildPlan, End, ask_to_stop};
-use super::kind::{JobControl, JobEnd, JobKind, queued};
+use super::kind::{JobControl, JobEnd, JobKind, Lane, queued};
 use super::supervisor::JobSettings;
 use crate::store::{JobRecord, JobState, Store};
 use crate::train::recipe::Recipe;
@@ -88,6 +88,10 @@ impl Train {
 impl JobKind for Train {
     fn name(&self) -> &'static str {
         "train"
+    }
+
+    fn lane(&self) -> Lane {
+        Lane::Training
     }
 
     fn run(&self, job: &mut JobRecord, control: &JobControl<'_>) -> Result<JobEnd> {

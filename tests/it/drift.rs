@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use pictor_proto::v1;
 
 use crate::fixture::block_on;
-use crate::generations::{NAME, POOL, Towers, create, dot, ended, reembed};
-use crate::support::TestServer;
+use crate::generations::{NAME, POOL, create, dot, ended, reembed, start};
 
 /// The first ten of all items by score, then by id, without the one that asks.
 fn nearest(known: &BTreeMap<String, usize>, vectors: &[Vec<f32>], query: usize, asks: Option<&str>) -> Vec<String> {
@@ -23,9 +22,7 @@ fn nearest(known: &BTreeMap<String, usize>, vectors: &[Vec<f32>], query: usize, 
 #[test]
 fn drift_is_what_brute_force_says() {
     block_on(async {
-        let towers = Towers::new();
-        let server = TestServer::start_on(towers.models()).await;
-        let client = server.client().await;
+        let (towers, server, client) = start().await;
         create(&client, v1::MediaOriginals::Keep).await;
         // One item for each picture, so that no two scores are equal.
         let known: BTreeMap<String, usize> = (0..POOL).map(|number| (format!("item-{number:02}"), number)).collect();

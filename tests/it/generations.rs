@@ -95,6 +95,14 @@ impl Towers {
     }
 }
 
+/// A server on the towers.
+pub(crate) async fn start() -> (Towers, TestServer, Client) {
+    let towers = Towers::new();
+    let server = TestServer::start_on(towers.models()).await;
+    let client = server.client().await;
+    (towers, server, client)
+}
+
 /// Fifty items whose numbers follow each other.
 fn lot_of(id: &str) -> i64 {
     id.rsplit('-').next().and_then(|number| number.parse::<i64>().ok()).unwrap_or_default() / 50
@@ -243,9 +251,7 @@ pub(crate) fn reason(status: &tonic::Status) -> String {
 fn a_field_goes_to_another_encoder_and_back() {
     use v1::GenerationState::{Current, Ready, Retired};
     block_on(async {
-        let towers = Towers::new();
-        let server = TestServer::start_on(towers.models()).await;
-        let client = server.client().await;
+        let (towers, server, client) = start().await;
         let known = towers.fill(&client, 100).await;
         let expected: Expected =
             [(1, towers.vectors(&client, "r1").await), (2, towers.vectors(&client, "r2").await)].into();
@@ -291,9 +297,7 @@ fn a_field_goes_to_another_encoder_and_back() {
 #[test]
 fn the_command_line_embeds_again_switches_and_drops() {
     block_on(async {
-        let towers = Towers::new();
-        let server = TestServer::start_on(towers.models()).await;
-        let client = server.client().await;
+        let (towers, server, client) = start().await;
         towers.fill(&client, 50).await;
         let address = format!("http://{}", server.grpc);
         let call = |line: &'static str| {
@@ -330,9 +334,7 @@ fn the_command_line_embeds_again_switches_and_drops() {
 #[test]
 fn a_cancelled_job_takes_its_generation_with_it() {
     block_on(async {
-        let towers = Towers::new();
-        let server = TestServer::start_on(towers.models()).await;
-        let client = server.client().await;
+        let (towers, server, client) = start().await;
         let known = towers.fill(&client, 3_000).await;
         let job = reembed(&client, "pictor@r2").await.expect("a job");
         while generations(&client).await.len() < 2 {
@@ -357,9 +359,7 @@ fn a_cancelled_job_takes_its_generation_with_it() {
 #[test]
 fn pictures_that_are_not_kept_are_not_encoded_again() {
     block_on(async {
-        let towers = Towers::new();
-        let server = TestServer::start_on(towers.models()).await;
-        let client = server.client().await;
+        let (towers, server, client) = start().await;
         create(&client, v1::MediaOriginals::Thumbnail).await;
         let items = (0..7).map(|n| towers.item(&format!("item-{n}"), n)).collect();
         towers.upsert(&client, items).await.expect("stored");

@@ -123,7 +123,7 @@ fn a_job_survives_its_child_and_its_server() {
 
         let whole = train(&client, RECIPE).await;
         let killed = train(&client, RECIPE).await;
-        assert_eq!(killed.state(), v1::JobState::Queued, "one job runs at a time");
+        assert_eq!(killed.state(), v1::JobState::Queued, "one training run at a time");
         let whole = until(&client, &whole.id, has_ended).await;
         assert_eq!(whole.state(), v1::JobState::Succeeded, "{whole:?}");
 
@@ -145,6 +145,38 @@ fn a_job_survives_its_child_and_its_server() {
         assert_eq!(model_of(&killed), model_of(&whole), "the killed run ends with the same bits");
         assert!(!data.join("runs").join(&killed.id).join("corpus").exists(), "the frozen corpus is let go");
     });
+}
+
+/// Fails when: what encodes and searches in the server waits for a training run.
+#[test]
+fn a_training_run_keeps_no_other_lane_waiting() {
+    block_on(async {
+        let (folder, tower) = (tempfile::tempdir().expect("a folder"), Tower::new("pictor"));
+        let data = folder.path().join("data");
+        let server = ChildServer::start_with_models(&data, tower.models()).await;
+        let client = server.client().await;
+        fill(&client, tower.side()).await;
+        let long = train(&client, &RECIPE.replace("steps = 300", "steps = 100000")).await;
+        until(&client, &long.id, |job| job.done >= 5).await;
+        let request = v1::EvaluateRequest {
+            collection: "things".to_owned(),
+            evaluator: "drift".to_owned(),
+            parameters: Some(prost_types::Struct {
+                fields: ["from", "to"].map(|name| (name.to_owned(), number(1.0))).into(),
+            }),
+            ..Default::default()
+        };
+        let short = client.training.clone().evaluate(request).await.expect("a job").into_inner().job.expect("a job");
+        let short = until(&client, &short.id, has_ended).await;
+        assert_eq!(short.state(), v1::JobState::Succeeded, "{short:?}");
+        assert_eq!(job(&client, &long.id).await.state(), v1::JobState::Running);
+        client.jobs.clone().cancel_job(v1::CancelJobRequest { id: long.id.clone() }).await.expect("cancelled");
+        assert_eq!(until(&client, &long.id, has_ended).await.state(), v1::JobState::Cancelled);
+    });
+}
+
+fn number(value: f64) -> prost_types::Value {
+    prost_types::Value { kind: Some(prost_types::value::Kind::NumberValue(value)) }
 }
 
 #[test]

@@ -7,8 +7,8 @@ use pictor_proto::client::Client;
 use pictor_proto::v1;
 
 use crate::fixture::block_on;
-use crate::generations::{NAME, POOL, Towers, create, dot, ended, reason};
-use crate::support::{ChildServer, TestServer};
+use crate::generations::{NAME, POOL, Towers, create, dot, ended, reason, start};
+use crate::support::ChildServer;
 
 const FIELD: &str = "second";
 
@@ -65,9 +65,7 @@ async fn expected(towers: &Towers, client: &Client) -> BTreeMap<&'static str, Ve
 fn a_new_field_is_filled_beside_writers() {
     use v1::GenerationState::Current;
     block_on(async {
-        let towers = Towers::new();
-        let server = TestServer::start_on(towers.models()).await;
-        let client = server.client().await;
+        let (towers, server, client) = start().await;
         let mut known = towers.fill(&client, 600).await;
         let reply = add(&client).await.expect("added");
         let job = reply.job.expect("a job");
@@ -106,9 +104,7 @@ fn a_new_field_is_filled_beside_writers() {
 #[test]
 fn a_cancelled_field_goes_and_pictures_without_originals_are_refused() {
     block_on(async {
-        let towers = Towers::new();
-        let server = TestServer::start_on(towers.models()).await;
-        let client = server.client().await;
+        let (towers, server, client) = start().await;
         towers.fill(&client, 3_000).await;
         let job = add(&client).await.expect("added").job.expect("a job");
         client.jobs.clone().cancel_job(v1::CancelJobRequest { id: job.id.clone() }).await.expect("asked to stop");

@@ -12,10 +12,13 @@ use crate::watch::watch;
 
 const HELP: &str =
     "The server freezes the collection as it is now and runs the recipe in a process of its own. The result is a \
-model of the recipe's name in the server's models folder; nothing that is served changes.
+model of the recipe's name in the server's models folder; nothing that is served changes, unless the recipe has a `[switch]` table: then \
+the run starts from the model that the field is served with, and its result is embedded and switched to if it finds more of what was \
+held out.
 
 Examples:
   pictor train goods --recipe finetune.toml --watch
+  pictor train goods --recipe finetune-and-switch.toml --watch --set switch.margin=0.05
   pictor train goods --recipe finetune.toml --set optimiser.lr=0.0001 --set objective.0.weight=2
   pictor job list";
 
