@@ -11,6 +11,7 @@ use super::reembed::{Reembed, ReembedSpec, block_on};
 use super::train::Train;
 use crate::collection::schema::GenerationState;
 use crate::collection::{CollectionBackend as _, GenerationChange, GenerationSpec};
+use crate::encode::patiently;
 use crate::fail_point::fail_point;
 use crate::search::warm_up;
 use crate::store::{JobRecord, JobState, Store};
@@ -69,7 +70,8 @@ impl Finetune {
                 ),
             });
         }
-        let info = self.reembed.encoders.get(model).await?.info().clone();
+        let encoders = &self.reembed.encoders;
+        let info = patiently(|| encoders.get(model)).await?.info().clone();
         let is_there = |state: GenerationState| matches!(state, GenerationState::Ready | GenerationState::Retired);
         let mut generations = field.generations.iter();
         // The same recipe on the same corpus gives the same model, which may have been embedded before.
@@ -90,7 +92,8 @@ impl Finetune {
         };
         fail_point("finetune.filled");
         let schema = backend.schema();
-        warm_up(&self.reembed.encoders, schema.field(&target.field)?.generation(number)?).await?;
+        let generation = schema.field(&target.field)?.generation(number)?;
+        patiently(|| warm_up(encoders, generation)).await?;
         let switch = GenerationChange::Switch(number);
         self.reembed.catalog.change_generation(&target.collection, &target.field, &switch)?;
         fail_point("finetune.switched");

@@ -122,7 +122,7 @@ pub(super) fn block_on<T>(work: impl Future<Output = T>) -> Result<T> {
 pub(super) struct Filled {
     pub field: String,
     pub generation: u32,
-    /// The generation that searches used meanwhile; 0 for a new field.
+    /// The generation that searches used meanwhile; 0 if there was none.
     pub previous: u32,
     pub encoder: String,
     pub vectors: u64,
@@ -133,7 +133,7 @@ impl fmt::Display for Filled {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { field, generation, previous, rankings, .. } = self;
         match previous {
-            0 => write!(formatter, "field {field} is filled"),
+            0 => write!(formatter, "generation {generation} of field {field} is complete"),
             _ => write!(formatter, "generation {generation} is complete; {rankings}"),
         }
     }
@@ -183,7 +183,7 @@ impl Reembed {
         control: &JobControl<'_>,
     ) -> Result<Option<Filled>> {
         let backend = self.collection(&spec.collection, &spec.uid)?;
-        check_fingerprint(self.encoders.get(&spec.encoder).await?.info(), spec)?;
+        check_fingerprint(patiently(|| self.encoders.get(&spec.encoder)).await?.info(), spec)?;
         fail_point("reembed.before");
         let number = match spec.new_field() {
             Some(field) => {
@@ -228,11 +228,13 @@ impl Reembed {
                 (job.done, job.checkpoint) = (0, Vec::new());
             }
             fail_point("reembed.filled");
-            check_fingerprint(self.encoders.get(&spec.encoder).await?.info(), spec)?;
+            check_fingerprint(patiently(|| self.encoders.get(&spec.encoder)).await?.info(), spec)?;
             // Vectors are written without waiting for the disk; before they count they must be on it.
             backend.flush().await?;
         }
-        let previous = run.current().map_or(0, |current| current.number);
+        // A job that goes on after its end may find its own generation in use.
+        let previous = run.current().filter(|current| current.number != run.number);
+        let previous = previous.map_or(0, |current| current.number);
         let Some(rankings) = run.rankings(previous).await? else { return Ok(None) };
         fail_point("reembed.checked");
         let complete = GenerationChange::Complete(run.number);

@@ -26,8 +26,12 @@ impl Teacher {
     /// Reads the teacher's folder.
     ///
     /// # Errors
-    /// `FailedPrecondition` for the folder, or with `SPACES_DIFFER` if the student has another dimension.
-    pub(super) fn open(folder: &ModelFolder, student: &Student) -> Result<Self> {
+    /// `FailedPrecondition` for the folder, with `SPACES_DIFFER` if the student has another dimension, or with `NOTHING_HELD_OUT` if
+    /// there is nothing to measure the agreement on.
+    pub(super) fn open(folder: &ModelFolder, student: &Student, corpus: &Corpus) -> Result<Self> {
+        if held_out(corpus).is_empty() {
+            return Err(nothing_held_out(&folder.full_name()));
+        }
         let teacher = Student::frozen(folder, student.kind, student.device)?;
         let (found, expected) = (student.description.sides.dimension, teacher.description.sides.dimension);
         if found == expected {
@@ -55,13 +59,7 @@ impl Teacher {
         let texts = has_both(&|model| model.sides.text.is_some()).then(|| first_texts(corpus, &held_out(corpus)));
         let (pictures, texts) = (pictures.unwrap_or_default(), texts.unwrap_or_default());
         if pictures.is_empty() && texts.is_empty() {
-            return Err(Error::FailedPrecondition {
-                reason: "NOTHING_HELD_OUT",
-                message: format!(
-                    "model.space_of promises to agree with {}; hold items out (split.test) to measure it on",
-                    theirs.folder.full_name()
-                ),
-            });
+            return Err(nothing_held_out(&theirs.folder.full_name()));
         }
         let network = self.student.network(&NamedTensors::default(), false)?;
         let size = if theirs.sides.image.is_some() { self.student.image_size()? } else { (1, 1) };
@@ -89,6 +87,15 @@ impl Teacher {
             texts: of_texts,
             gallery: gallery.size()[0] as usize,
         })
+    }
+}
+
+fn nothing_held_out(teacher: &str) -> Error {
+    Error::FailedPrecondition {
+        reason: "NOTHING_HELD_OUT",
+        message: format!(
+            "model.space_of promises to agree with {teacher}; hold items out (split.test) to measure it on"
+        ),
     }
 }
 

@@ -139,7 +139,7 @@ pub fn train(request: &TrainRequest, stop: &AtomicBool) -> Result<Outcome> {
         .model
         .space_of
         .as_ref()
-        .map(|name| Teacher::open(&folder::resolve(&request.models_dir, name)?, &student))
+        .map(|name| Teacher::open(&folder::resolve(&request.models_dir, name)?, &student, &corpus))
         .transpose()?;
     let mut state = match &restored {
         Some((state, _)) if state.digest != corpus.digest => {

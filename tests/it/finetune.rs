@@ -137,7 +137,11 @@ fn train_by(url: &str, recipe: &Path, entries: &[&str]) -> (serde_json::Value, O
     (lines.pop().unwrap_or_default(), code, errors)
 }
 
-fn try_train(server: &ChildServer, recipe: &Path, entries: &[&str]) -> (serde_json::Value, Option<i32>, String) {
+pub(crate) fn try_train(
+    server: &ChildServer,
+    recipe: &Path,
+    entries: &[&str],
+) -> (serde_json::Value, Option<i32>, String) {
     train_by(&format!("http://{}", server.grpc), recipe, entries)
 }
 

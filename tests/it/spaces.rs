@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::encoder::pictures::png;
 use crate::encoder::tower_models::picture;
-use crate::finetune::{N_ITEMS, call, fill, run, train};
+use crate::finetune::{N_ITEMS, call, fill, run, train, try_train};
 use crate::fixture::block_on;
 use crate::generations::{Towers, dot};
 use crate::support::ChildServer;
@@ -92,6 +92,10 @@ fn a_student_serves_its_teachers_vectors() {
         let (_, code, said) = set(&untaught, &[]);
         assert!(code == Some(1) && said.contains("expected at least 0.5, or force"), "{said}");
         assert_eq!(set(&untaught, &["--force"]).1, Some(0));
+
+        let (job, _, _) = try_train(&server, &recipe, &["split.test=0.0"]);
+        let error = job["error"].as_str().unwrap_or_default();
+        assert!(error.contains("NOTHING_HELD_OUT"), "{job}");
 
         let taught = model(train(&server, &recipe, &[]));
         let agreement = &card(&taught)["agreement"];
