@@ -133,6 +133,7 @@ pub fn field(info: &v1::FieldInfo) -> Value {
                 "number": generation.number, "encoder": generation.encoder, "space": generation.space,
                 "dimension": generation.dimension, "state": generation_state(generation.state()),
                 "vectors": generation.vectors, "fingerprint": generation.fingerprint, "query_encoder": generation.query_encoder,
+                "composer": generation.composer,
             })
         })
         .collect();

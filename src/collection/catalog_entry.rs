@@ -46,6 +46,8 @@ pub enum GenerationChange {
     Complete(u32),
     /// Lets queries of one go through another encoder of its space; an empty name means its own again.
     QueryEncoder { number: u32, encoder: String },
+    /// Says what joins the parts of one's queries where they do not; an empty name means the default.
+    Composer { number: u32, composer: String },
     /// Makes one current; the one that was becomes retired.
     Switch(u32),
     /// Removes one that is not current, with its vectors.
@@ -137,6 +139,7 @@ impl NewField {
             state: if job.is_empty() { GenerationState::Current } else { GenerationState::Building },
             job: job.to_owned(),
             query_encoder: String::new(),
+            composer: String::new(),
         };
         Ok(Field { id, name: spec.name, source: spec.source, generations: vec![generation], next_generation: 2 })
     }

@@ -92,6 +92,9 @@ pub struct Generation {
     /// empty if none does.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub query_encoder: String,
+    /// What joins a query's parts where the query names nothing; empty means the default.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub composer: String,
 }
 
 impl Generation {

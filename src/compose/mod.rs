@@ -1,5 +1,6 @@
 //! How the parts of a query become one query vector. One composer a file, one line in [`ALL`].
 
+mod slerp;
 mod sum;
 
 use crate::types::{Error, Result};
@@ -29,7 +30,7 @@ pub trait Composer: Sync {
 pub const DEFAULT: &str = "sum";
 
 /// Every composer, alphabetic.
-pub const ALL: &[&dyn Composer] = &[&sum::Sum];
+pub const ALL: &[&dyn Composer] = &[&slerp::Slerp, &sum::Sum];
 
 /// Finds a composer; the empty name means the default.
 ///

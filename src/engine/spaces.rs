@@ -1,8 +1,9 @@
-//! An encoder that was taught another's space answers queries in its place.
+//! How a generation's queries are made: by an encoder that was taught its space, and by which composer.
 
 use super::Engine;
 use crate::collection::GenerationChange;
 use crate::collection::schema::Generation;
+use crate::compose;
 use crate::encode::EncoderInfo;
 use crate::model::card::{Agreement, Card};
 use crate::search::warm_up;
@@ -60,6 +61,28 @@ impl Engine {
         let change = GenerationChange::QueryEncoder { number, encoder: name };
         self.with_catalog(move |catalog| catalog.change_generation(&collection, &field, &change)).await?;
         Ok(QueryEncoder { generation: number, encoder: own, agreement })
+    }
+
+    /// Says what joins the parts of a generation's queries where they name nothing; an empty name means the default, and generation 0
+    /// the current one. Gives the generation's number and the composer's name.
+    ///
+    /// # Errors
+    /// `NotFound`; `InvalidArgument` for an unknown composer.
+    pub async fn set_composer(
+        &self,
+        collection: String,
+        field: String,
+        generation: u32,
+        composer: String,
+    ) -> Result<(u32, &'static str)> {
+        let found = compose::find(&composer)?.name();
+        let schema = self.backend(&collection)?.schema();
+        let stored = schema.field(&field)?;
+        let generation = if generation == 0 { stored.current()? } else { stored.generation(generation)? };
+        let (number, field) = (generation.number, stored.name.clone());
+        let change = GenerationChange::Composer { number, composer };
+        self.with_catalog(move |catalog| catalog.change_generation(&collection, &field, &change)).await?;
+        Ok((number, found))
     }
 }
 

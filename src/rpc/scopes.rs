@@ -70,6 +70,7 @@ pub const TABLE: &[(&str, Scope)] = &[
     ("/pictor.v1.Training/DropGeneration", Scope::Admin),
     ("/pictor.v1.Training/Evaluate", Scope::Admin),
     ("/pictor.v1.Training/Reembed", Scope::Admin),
+    ("/pictor.v1.Training/SetComposer", Scope::Admin),
     ("/pictor.v1.Training/SetQueryEncoder", Scope::Admin),
     ("/pictor.v1.Training/SwitchGeneration", Scope::Admin),
     ("/pictor.v1.Training/Train", Scope::Admin),

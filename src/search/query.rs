@@ -30,7 +30,7 @@ pub struct Query {
     /// Empty: the collection's default field.
     pub field: String,
     pub parts: Vec<QueryPart>,
-    /// Empty: the default composer.
+    /// Empty: the generation's composer.
     pub composer: String,
     pub filter: Option<Filter>,
     pub limit: usize,

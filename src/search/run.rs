@@ -76,7 +76,8 @@ async fn search_generation(
     deadline: Option<Instant>,
 ) -> Result<SearchAnswer> {
     let started = Instant::now();
-    let composer = compose::find(&query.composer)?;
+    let named = if query.composer.is_empty() { &generation.composer } else { &query.composer };
+    let composer = compose::find(named)?;
     let mut timings = SearchTimings::default();
     let mut fingerprint = None;
     let mut parts = Vec::with_capacity(query.parts.len());

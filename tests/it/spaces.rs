@@ -1,4 +1,5 @@
-//! A student that was taught a teacher's space answers queries against the teacher's vectors at once.
+//! How a generation's queries are made: a student that was taught a teacher's space answers against the teacher's vectors at once,
+//! and a generation's composer goes with it.
 
 use pictor_proto::client::Client;
 use pictor_proto::v1;
@@ -8,7 +9,7 @@ use crate::encoder::pictures::png;
 use crate::encoder::tower_models::picture;
 use crate::finetune::{N_ITEMS, call, fill, run, train, try_train};
 use crate::fixture::block_on;
-use crate::generations::{Towers, dot};
+use crate::generations::{NAME, Towers, dot, ended, reembed, start, switch};
 use crate::support::ChildServer;
 
 /// Teaches the other revision's image tower to give the stored vectors.
@@ -155,6 +156,60 @@ async fn pictures(client: &Client, n: usize) -> Vec<Vec<u8>> {
     let request = v1::GetRequest { collection: "things".to_owned(), ids, select };
     let items = client.items.clone().get(request).await.expect("items").into_inner().items;
     items.into_iter().map(|item| item.media[0].data.to_vec()).collect()
+}
+
+/// Fails when: a switch takes the encoder along and leaves the composer, or a query's own choice does not count.
+#[test]
+fn a_generations_composer_goes_with_it() {
+    block_on(async {
+        let (towers, server, client) = start().await;
+        towers.fill(&client, 50).await;
+        let job = reembed(&client, "pictor@r2").await.expect("a job");
+        ended(&client, &job.id).await;
+        let set = |generation: u32, composer: &str| v1::SetComposerRequest {
+            collection: NAME.to_owned(),
+            field: "image".to_owned(),
+            generation,
+            composer: composer.to_owned(),
+        };
+        let reply = client.training.clone().set_composer(set(0, "slerp")).await.expect("set").into_inner();
+        assert_eq!((reply.generation, reply.composer.as_str()), (1, "slerp"));
+        let refused = client.training.clone().set_composer(set(0, "magic")).await.expect_err("unknown");
+        assert!(refused.message().contains("there are slerp, sum"), "{}", refused.message());
+
+        // The same two parts: at equal weights both composers go half way, at others they do not.
+        let composed = |composer: &str| {
+            let item = |id: &str, weight| {
+                let content = Some(v1::query_part::Content::ItemId(id.to_owned()));
+                v1::QueryPart { content, weight: Some(weight) }
+            };
+            let request = v1::SearchRequest {
+                collection: NAME.to_owned(),
+                parts: vec![item("item-00001", 1.0), item("item-00002", 3.0)],
+                composer: composer.to_owned(),
+                limit: 5,
+                ..Default::default()
+            };
+            let mut search = client.search.clone();
+            async move { search.search(request).await.expect("hits").into_inner() }
+        };
+        let check = |reply: &v1::SearchResponse, generation: u32, composer: &str| {
+            assert_eq!((reply.generation, reply.composer.as_str()), (generation, composer));
+        };
+        let by_default = composed("").await;
+        check(&by_default, 1, "slerp");
+        let by_sum = composed("sum").await;
+        check(&by_sum, 1, "sum");
+        assert_ne!(by_default.hits[0].score, by_sum.hits[0].score);
+        switch(&client, 2).await.expect("switched");
+        check(&composed("").await, 2, "sum");
+        check(&composed("slerp").await, 2, "slerp");
+        switch(&client, 1).await.expect("switched back");
+        assert_eq!(composed("").await.hits, by_default.hits);
+        client.training.clone().set_composer(set(1, "")).await.expect("the default again");
+        check(&composed("").await, 1, "sum");
+        server.shut_down().await;
+    });
 }
 
 fn text(text: &str) -> v1::query_part::Content {

@@ -1,4 +1,4 @@
-//! `pictor generation switch|drop|query-encoder`.
+//! `pictor generation switch|drop|query-encoder|composer`.
 
 use anyhow::Result;
 use pictor_proto::v1;
@@ -29,6 +29,20 @@ pub enum Command {
         /// Take an encoder whose card shows too little agreement with the space, or none
         #[arg(long)]
         force: bool,
+    },
+    /// Choose what joins the parts of queries that name no composer
+    Composer {
+        /// The collection's name or an alias
+        collection: String,
+        /// The field's name
+        #[arg(long)]
+        field: String,
+        /// The generation's number [default: the current one]
+        #[arg(long, default_value_t = 0, hide_default_value = true)]
+        generation: u32,
+        /// A composer's name; `pictor status --json` lists them [default: the server's default again]
+        #[arg(long, default_value = "", hide_default_value = true)]
+        composer: String,
     },
 }
 
@@ -69,6 +83,14 @@ pub async fn run(command: Command, context: &Context) -> Result<()> {
                 .filter_map(|(name, value)| Some(format!(", {name} find {:.3} of its teacher's first ten", (*value)?)));
             let said: String = said.collect();
             let line = format!("{field}: queries of generation {} go through {}{said}", set.generation, set.encoder);
+            context.output.either(&object, &line)?;
+            Ok(())
+        }
+        Command::Composer { collection, field, generation, composer } => {
+            let request = v1::SetComposerRequest { collection, field: field.clone(), generation, composer };
+            let set = context.client.training.clone().set_composer(context.request(request)).await?.into_inner();
+            let object = json!({ "field": field, "generation": set.generation, "composer": set.composer });
+            let line = format!("{field}: {} joins the parts of generation {}'s queries", set.composer, set.generation);
             context.output.either(&object, &line)?;
             Ok(())
         }

@@ -75,6 +75,10 @@ fn apply(field: &mut Field, change: &GenerationChange) -> Result<u32> {
             find(field, *number)?.query_encoder.clone_from(encoder);
             Ok(*number)
         }
+        GenerationChange::Composer { number, composer } => {
+            find(field, *number)?.composer.clone_from(composer);
+            Ok(*number)
+        }
         GenerationChange::Switch(number) => {
             let generation = find(field, *number)?;
             if generation.state == GenerationState::Building {
@@ -131,6 +135,7 @@ fn add(field: &mut Field, spec: &GenerationSpec, job: &str) -> Result<u32> {
         state: GenerationState::Building,
         job: job.to_owned(),
         query_encoder: String::new(),
+        composer: String::new(),
     });
     Ok(number)
 }

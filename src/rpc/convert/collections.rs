@@ -85,6 +85,7 @@ fn field_to_proto(field: &Field, stats: &BackendStats) -> v1::FieldInfo {
         vectors: stats.vectors.get(&(field.name.clone(), generation.number)).copied().unwrap_or(0),
         fingerprint: generation.fingerprint.clone(),
         query_encoder: generation.query_encoder.clone(),
+        composer: generation.composer.clone(),
     };
     v1::FieldInfo {
         spec: Some(v1::FieldSpec { name: field.name.clone(), source: Some(source) }),
