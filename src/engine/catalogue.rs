@@ -64,8 +64,8 @@ impl Engine {
         self.with_catalog(move |catalog| catalog.drop_collection(&name)).await
     }
 
-    /// Adds a field. If the collection has items that an encoder has to make vectors of, a job fills the field and the first
-    /// search of it waits for the job's end; writes go to it at once.
+    /// Adds a field. If the collection has items that an encoder has to make vectors of, a job fills the field and searches of
+    /// it are refused until the job's end; writes go to it at once.
     ///
     /// # Errors
     /// As [`Engine::create_collection`]; `FailedPrecondition` with `WITHOUT_ORIGINALS` if pictures are not kept as they came.
