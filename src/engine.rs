@@ -19,6 +19,7 @@ pub use spaces::QueryEncoder;
 
 use crate::collection::backend::CollectionBackend;
 use crate::collection::{Catalog, CatalogSettings};
+use crate::compose::Composers;
 use crate::encode::{EncodeSettings, EncoderRegistry};
 use crate::image::DecodeBudget;
 use crate::jobs::{JobSettings, Jobs};
@@ -51,6 +52,7 @@ struct Shared {
     catalog: Arc<Catalog>,
     store: Store,
     encoders: EncoderRegistry,
+    composers: Composers,
     jobs: Jobs,
     metrics: Arc<Metrics>,
     settings: EngineSettings,
@@ -103,6 +105,7 @@ impl Engine {
             jobs,
             store,
             encoders,
+            composers: Composers::open(&settings.models_dir, resources.composer_bytes),
             metrics: Arc::default(),
             settings,
             device,
@@ -136,7 +139,7 @@ impl Engine {
     /// # Errors
     /// As [`search`], and [`Error::NotFound`] for an unknown collection.
     pub async fn search(&self, collection: &str, query: Query, deadline: Option<Instant>) -> Result<SearchAnswer> {
-        search(&self.backend(collection)?, &self.shared.encoders, query, deadline).await
+        search(&self.backend(collection)?, &self.shared.encoders, &self.shared.composers, query, deadline).await
     }
 
     /// Makes everything acknowledged survive power loss and ends the encoders' threads: no network may run while the process

@@ -16,6 +16,8 @@ pub struct Resources {
     pub store_bytes: u64,
     /// Weights of encoders.
     pub encoder_bytes: u64,
+    /// Weights of trained composers.
+    pub composer_bytes: u64,
     /// Embeddings of recent queries.
     pub query_cache_bytes: u64,
     /// The process of a job.
@@ -49,6 +51,7 @@ impl Resources {
             memory_bytes,
             store_bytes: memory_bytes / 16 * 3,
             encoder_bytes: memory_bytes / 4,
+            composer_bytes: memory_bytes / 64 * 3,
             job_bytes: memory_bytes / 8 * 3,
             query_cache_bytes: (memory_bytes / 64).min(256 << 20),
             decode_bytes: (memory_bytes / 8).min(IMAGE_DECODED_BYTES.cap),
@@ -78,8 +81,16 @@ mod tests {
     fn the_shares_are_not_more_than_the_memory() {
         for memory in [MIN_MEMORY, 2 << 30, 18 << 30, 1 << 40] {
             let shares = Resources::divide(Some(4), Some(memory)).expect("shares");
-            let Resources { store_bytes, encoder_bytes, query_cache_bytes, job_bytes, decode_bytes, .. } = shares;
-            let sum = store_bytes + encoder_bytes + query_cache_bytes + job_bytes + decode_bytes;
+            let Resources {
+                store_bytes,
+                encoder_bytes,
+                composer_bytes,
+                query_cache_bytes,
+                job_bytes,
+                decode_bytes,
+                ..
+            } = shares;
+            let sum = store_bytes + encoder_bytes + composer_bytes + query_cache_bytes + job_bytes + decode_bytes;
             assert!(sum <= memory && 2 * sum > memory, "{sum} of {memory}: {shares:?}");
         }
     }

@@ -1,39 +1,42 @@
 //! `slerp`: along the great circle from one part to the next (Shoemake, Animating Rotation with Quaternion Curves, 1985, §3.3).
 
-use super::{Composer, WeightedVector};
+use std::sync::Arc;
+
+use super::{Composed, Composer, ComposerEntry, Part};
 use crate::types::vector::UnitVector;
 use crate::types::{Error, Result};
 
-pub(super) struct Slerp;
+pub(super) const ENTRY: ComposerEntry = ComposerEntry {
+    name: "slerp",
+    summary: "the way along the great circle between the parts, in their order, by the shares of their weights",
+    build: |settings, _| {
+        settings.expect_keys(&[])?;
+        Ok((settings.clone(), Arc::new(Slerp)))
+    },
+};
+
+struct Slerp;
 
 /// A smaller angle, in radians, is none: the rounding of unit vectors in float32 makes as much. As near to the opposite direction
 /// there is no one way to go.
 const SMALLEST: f64 = 1e-3;
 
 impl Composer for Slerp {
-    fn name(&self) -> &'static str {
-        "slerp"
-    }
-
-    fn summary(&self) -> &'static str {
-        "the way along the great circle between the parts, in their order, by the shares of their weights"
-    }
-
     /// The first part, then from what there is towards each next one by its share of the weights so far; a negative weight goes the
     /// other way by as much. A negative first part is its opposite.
-    fn compose(&self, parts: &[WeightedVector]) -> Result<Vec<f32>> {
+    fn compose(&self, parts: &[Part]) -> Result<Composed> {
         let no_way = || Error::invalid("parts", "two parts point in opposite directions; change a weight or a part");
         let Some((first, rest)) = parts.split_first() else {
             return Err(Error::invalid("parts", "expected at least one part"));
         };
         let sign = f64::from(first.weight.signum());
-        let mut at: Vec<f64> = first.vector.iter().map(|value| f64::from(*value) * sign).collect();
+        let mut at: Vec<f64> = first.vector.values.iter().map(|value| f64::from(*value) * sign).collect();
         let mut weights = f64::from(first.weight.abs());
         for part in rest {
             let weight = f64::from(part.weight);
             weights += weight.abs();
             let share = weight / weights;
-            let to: Vec<f64> = part.vector.iter().map(|value| f64::from(*value)).collect();
+            let to: Vec<f64> = part.vector.values.iter().map(|value| f64::from(*value)).collect();
             let cosine: f64 = at.iter().zip(&to).map(|(a, b)| a * b).sum();
             let angle = cosine.clamp(-1.0, 1.0).acos();
             if angle < SMALLEST {
@@ -46,23 +49,24 @@ impl Composer for Slerp {
             at.iter_mut().zip(&to).for_each(|(a, b)| *a = stay * *a + go * b);
         }
         let joined = UnitVector::normalise(at.into_iter().map(|value| value as f32).collect());
-        joined.map(|unit| unit.values).map_err(|_| no_way())
+        joined.map(|unit| Composed { vector: unit.values, lambdas: Vec::new() }).map_err(|_| no_way())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::PartKind;
     use super::*;
 
-    fn at(degrees: f32, weight: f32) -> WeightedVector {
+    fn at(degrees: f32, weight: f32) -> Part {
         let angle = degrees.to_radians();
-        WeightedVector { vector: vec![angle.cos(), angle.sin()], weight }
+        Part::unit(vec![angle.cos(), angle.sin()], PartKind::Vector, weight)
     }
 
     #[test]
     fn angles_are_divided_by_the_weights() {
-        let check = |parts: &[WeightedVector], degrees: f32| {
-            let found = Slerp.compose(parts).expect("a vector");
+        let check = |parts: &[Part], degrees: f32| {
+            let found = Slerp.compose(parts).expect("a vector").vector;
             let found = found[1].atan2(found[0]).to_degrees();
             assert!((found - degrees).abs() < 1e-3, "{parts:?}: {found} for {degrees}");
         };

@@ -72,7 +72,7 @@ impl Engine {
     pub fn info(&self) -> EngineInfo {
         let shared = &self.shared;
         let architectures = model::ALL.iter().map(|entry| ("architecture", entry.model_type, entry.summary));
-        let composers = compose::ALL.iter().map(|entry| ("composer", entry.name(), entry.summary()));
+        let composers = compose::ALL.iter().map(|entry| ("composer", entry.name, entry.summary));
         let evaluators = evaluate::ALL.iter().map(|entry| ("evaluator", entry.name(), entry.summary()));
         let features = architectures.chain(composers).chain(evaluators).map(|(family, name, summary)| Feature {
             family,
@@ -143,7 +143,8 @@ impl Engine {
                 };
             EncoderListing { name: folder.name, revision: folder.revision, architecture, state }
         };
-        Ok(self.encoders().list()?.into_iter().map(describe).collect())
+        let folders = self.encoders().list()?.into_iter();
+        Ok(folders.filter(|folder| !model::combiner::is_combiner(&folder.path)).map(describe).collect())
     }
 
     /// What keeps texts and pictures from being encoded, one sentence each; empty if all is well.

@@ -3,10 +3,9 @@
 use super::Engine;
 use crate::collection::GenerationChange;
 use crate::collection::schema::Generation;
-use crate::compose;
 use crate::encode::EncoderInfo;
 use crate::model::card::{Agreement, Card};
-use crate::search::warm_up;
+use crate::search::{bind_composer, warm_up};
 use crate::{Error, Result};
 
 /// The share of its teacher's first ten hits that an encoder has to find.
@@ -64,22 +63,23 @@ impl Engine {
     }
 
     /// Says what joins the parts of a generation's queries where they name nothing; an empty name means the default, and generation 0
-    /// the current one. Gives the generation's number and the composer's name.
+    /// the current one. Gives the generation's number and the composer with its settings, as they were resolved.
     ///
     /// # Errors
-    /// `NotFound`; `InvalidArgument` for an unknown composer.
+    /// `NotFound`; `InvalidArgument` for an unknown composer; `FailedPrecondition` for one that was trained in another space.
     pub async fn set_composer(
         &self,
         collection: String,
         field: String,
         generation: u32,
         composer: String,
-    ) -> Result<(u32, &'static str)> {
-        let found = compose::find(&composer)?.name();
+    ) -> Result<(u32, String)> {
         let schema = self.backend(&collection)?.schema();
         let stored = schema.field(&field)?;
         let generation = if generation == 0 { stored.current()? } else { stored.generation(generation)? };
         let (number, field) = (generation.number, stored.name.clone());
+        let found = bind_composer(&self.shared.composers, &composer, generation).await?.name.clone();
+        let composer = if composer.is_empty() { composer } else { found.clone() };
         let change = GenerationChange::Composer { number, composer };
         self.with_catalog(move |catalog| catalog.change_generation(&collection, &field, &change)).await?;
         Ok((number, found))

@@ -144,7 +144,7 @@ async fn hits(field: &Field<'_>, generation: &Generation, query: &Query, k: usiz
         QueryContent::Item(id) => {
             let id = ItemId::new(id)?;
             match item_vector(&field.backend, stored, generation, &id).await {
-                Ok(vector) => (vector, vec![id]),
+                Ok(vector) => (vector.values, vec![id]),
                 // It may have been deleted since it was chosen.
                 Err(
                     Error::NotFound { kind: "item", .. }

@@ -10,7 +10,9 @@ use super::child::{ChildPlan, End, ask_to_stop};
 use super::kind::{JobControl, JobEnd, JobKind, Lane, queued};
 use super::supervisor::JobSettings;
 use crate::store::{JobRecord, JobState, Store};
-use crate::train::recipe::Recipe;
+use crate::train::data::triplets;
+use crate::train::piece;
+use crate::train::recipe::{Recipe, table};
 use crate::types::Timestamp;
 use crate::{Error, Result};
 
@@ -30,6 +32,7 @@ impl Train {
     /// Freezes the corpus of a run that will be queued.
     pub(super) fn prepare(&self, store: &Store, recipe: &str) -> Result<JobRecord> {
         let parsed = Recipe::parse(recipe)?;
+        refuse_files(&parsed)?;
         let id = store.jobs().new_id()?;
         let plan = self.plan(&id);
         let failed = |error: std::io::Error| Error::Storage(format!("{}: {error}", plan.run.display()));
@@ -83,6 +86,18 @@ impl Train {
             std::thread::sleep(PERIOD);
         }
     }
+}
+
+/// Recipes come from clients, which have no business with this machine's files.
+fn refuse_files(recipe: &Recipe) -> Result<()> {
+    let Some(settings) = &recipe.triplets else { return Ok(()) };
+    let source = piece::build(triplets::ALL, "kind", table("triplets", settings))?;
+    if source.reads_files() {
+        let message =
+            "a job reads no files; mine the queries (kind = \"mined\"), or run pictor-server train on the machine";
+        return Err(Error::invalid("recipe.triplets.kind", message));
+    }
+    Ok(())
 }
 
 impl JobKind for Train {

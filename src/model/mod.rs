@@ -6,6 +6,7 @@ pub mod bert;
 pub mod card;
 pub mod chinese_clip;
 pub mod clip;
+pub mod combiner;
 pub mod description;
 pub mod device;
 mod fault;

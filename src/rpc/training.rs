@@ -67,7 +67,7 @@ impl Training for TrainingService {
     async fn set_composer(&self, request: Request<v1::SetComposerRequest>) -> Reply<v1::SetComposerResponse> {
         let v1::SetComposerRequest { collection, field, generation, composer } = request.into_inner();
         let set = self.0.set_composer(collection, field, generation, composer).await;
-        answer(set, |(generation, composer)| v1::SetComposerResponse { generation, composer: composer.to_owned() })
+        answer(set, |(generation, composer)| v1::SetComposerResponse { generation, composer })
     }
 
     async fn evaluate(&self, request: Request<v1::EvaluateRequest>) -> Reply<v1::EvaluateResponse> {

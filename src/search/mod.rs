@@ -5,5 +5,5 @@ mod run;
 mod warm_up;
 
 pub use query::{Query, QueryContent, QueryPart};
-pub use run::{SearchAnswer, SearchTimings, encode_query_text, item_vector, search};
+pub use run::{SearchAnswer, SearchTimings, bind_composer, encode_query_text, item_vector, search};
 pub use warm_up::warm_up;

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::query::{Query, QueryContent, QueryPart};
+use super::query::{Query, QueryContent};
 use crate::collection::backend::{BackendHit, CollectionBackend, SearchParams, Selection, VectorQuery};
-use crate::collection::schema::{Field, Generation};
-use crate::compose::{self, WeightedVector};
+use crate::collection::schema::{Field, FieldSource, Generation};
+use crate::compose::{BoundComposer, Composed, Composers, DEFAULT, Part, PartKind};
 use crate::encode::{EncoderHandle, EncoderRegistry, Role};
 use crate::types::limits::TEXT_BYTES;
 use crate::types::vector::UnitVector;
@@ -34,7 +34,12 @@ pub struct SearchAnswer {
     pub generation: Generation,
     /// The query encoder's fingerprint, if anything was encoded.
     pub fingerprint: Option<String>,
-    pub composer: &'static str,
+    /// The composer with its settings, revisions resolved.
+    pub composer: String,
+    /// The weights of the query's parts.
+    pub weights: Vec<f32>,
+    /// What the composer weighed by itself: each text's share beside the picture.
+    pub lambdas: Vec<f32>,
     pub exact: bool,
     pub warnings: Vec<String>,
     pub timings: SearchTimings,
@@ -48,6 +53,7 @@ pub struct SearchAnswer {
 pub async fn search(
     backend: &Arc<dyn CollectionBackend>,
     encoders: &EncoderRegistry,
+    composers: &Composers,
     query: Query,
     deadline: Option<Instant>,
 ) -> Result<SearchAnswer> {
@@ -57,7 +63,7 @@ pub async fn search(
         let field = schema.field(&query.field)?;
         // Pinned here: every vector of this search belongs to this generation.
         let generation = field.current()?;
-        let answer = search_generation(backend, encoders, &query, field, generation, deadline).await;
+        let answer = search_generation(backend, encoders, composers, &query, field, generation, deadline).await;
         let is_gone = || backend.schema().field_of(field.id, generation.number).is_none();
         // Somebody switched and dropped meanwhile; numbers are not used again, so every round has another generation.
         if answer.is_err() && is_gone() && backend.schema().field(&field.name).is_ok() {
@@ -70,32 +76,31 @@ pub async fn search(
 async fn search_generation(
     backend: &Arc<dyn CollectionBackend>,
     encoders: &EncoderRegistry,
+    composers: &Composers,
     query: &Query,
     field: &Field,
     generation: &Generation,
     deadline: Option<Instant>,
 ) -> Result<SearchAnswer> {
     let started = Instant::now();
-    let named = if query.composer.is_empty() { &generation.composer } else { &query.composer };
-    let composer = compose::find(named)?;
     let mut timings = SearchTimings::default();
     let mut fingerprint = None;
     let mut parts = Vec::with_capacity(query.parts.len());
     let mut exclude = Vec::new();
     for (position, part) in query.parts.iter().enumerate() {
-        let vector = match &part.content {
+        let (vector, kind) = match &part.content {
             QueryContent::Text(text) => {
                 let handle = query_encoder(encoders, field, generation, Kind::Text).await?;
                 let (vector, is_cached) = encode_text(&handle, text, deadline).await?;
                 timings.cached_parts += u32::from(is_cached);
                 fingerprint = Some(handle.info().fingerprint.clone());
-                vector
+                (vector, PartKind::Text)
             }
             QueryContent::Image(file) => {
                 let handle = query_encoder(encoders, field, generation, Kind::Image).await?;
                 let vector = encode_image(&handle, file.clone(), deadline).await;
                 fingerprint = Some(handle.info().fingerprint.clone());
-                vector.map_err(|error| error.within(&format!("parts[{position}]")))?
+                (vector.map_err(|error| error.within(&format!("parts[{position}]")))?, PartKind::Image)
             }
             QueryContent::Item(id) => {
                 let id = ItemId::new(id).map_err(|error| error.within(&format!("parts[{position}]")))?;
@@ -103,17 +108,18 @@ async fn search_generation(
                 if query.exclude_reference {
                     exclude.push(id);
                 }
-                vector
+                (vector, kind_of_items(field))
             }
             QueryContent::Vector(values) => {
-                UnitVector::of_dimension(values.clone(), generation.dimension as usize)
-                    .map_err(|error| error.within(&format!("parts[{position}]")))?
-                    .values
+                let vector = UnitVector::of_dimension(values.clone(), generation.dimension as usize)
+                    .map_err(|error| error.within(&format!("parts[{position}]")))?;
+                (vector, PartKind::Vector)
             }
         };
-        parts.push(WeightedVector { vector, weight: part.weight });
+        parts.push(Part { vector, kind, weight: part.weight });
     }
-    let vector = compose_parts(composer, &query.parts, parts)?;
+    let weights = parts.iter().map(|part| part.weight).collect();
+    let (composer, Composed { vector, lambdas }) = compose_parts(composers, query, generation, parts).await?;
     timings.encode = started.elapsed();
     if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
         return Err(Error::DeadlineExceeded { what: "encoding the query" });
@@ -132,35 +138,74 @@ async fn search_generation(
         field: field.name.clone(),
         generation: generation.clone(),
         fingerprint,
-        composer: composer.name(),
+        composer,
+        weights,
+        lambdas,
         exact: reply.exact,
         warnings: reply.mismatches.warnings(),
         timings,
     })
 }
 
-/// A single positive part needs no composing, whatever the composer.
-fn compose_parts(
-    composer: &dyn compose::Composer,
-    given: &[QueryPart],
-    mut parts: Vec<WeightedVector>,
-) -> Result<Vec<f32>> {
-    match given {
-        [only] if only.weight > 0.0 => Ok(parts.swap_remove(0).vector),
-        _ => composer.compose(&parts),
+/// Joins the parts; gives the composer's name too. A single positive part needs no composing, whatever the composer.
+async fn compose_parts(
+    composers: &Composers,
+    query: &Query,
+    generation: &Generation,
+    mut parts: Vec<Part>,
+) -> Result<(String, Composed)> {
+    let named = if query.composer.is_empty() { &generation.composer } else { &query.composer };
+    let composer = bind_composer(composers, named, generation).await?;
+    if let [only] = &mut parts[..]
+        && only.weight > 0.0
+    {
+        let vector = std::mem::take(&mut only.vector.values);
+        return Ok((composer.name.clone(), Composed { vector, lambdas: Vec::new() }));
+    }
+    let composer = match composer.composer.check(&parts) {
+        Ok(()) => composer,
+        // Nobody asked for the generation's own composer, so what it cannot join is joined as by default.
+        Err(_) if query.composer.is_empty() => bind_composer(composers, DEFAULT, generation).await?,
+        Err(error) => return Err(error),
+    };
+    // A network may run here.
+    let composed = tokio::task::spawn_blocking(move || Ok((composer.name.clone(), composer.composer.compose(&parts)?)));
+    composed.await.map_err(|error| Error::Internal(error.to_string()))?
+}
+
+/// Makes a composer ready for a generation's vectors; the empty name means the default.
+///
+/// # Errors
+/// As [`Composers::bind`].
+pub async fn bind_composer(composers: &Composers, name: &str, generation: &Generation) -> Result<Arc<BoundComposer>> {
+    if let Some(ready) = composers.ready(name, &generation.space) {
+        return Ok(ready);
+    }
+    let (composers, name, space) = (composers.clone(), name.to_owned(), generation.space.clone());
+    let dimension = generation.dimension as usize;
+    let bind = tokio::task::spawn_blocking(move || composers.bind(&name, &space, dimension));
+    bind.await.map_err(|error| Error::Internal(error.to_string()))?
+}
+
+/// What the vectors of a field's items were made of.
+fn kind_of_items(field: &Field) -> PartKind {
+    match field.source {
+        FieldSource::Media { .. } => PartKind::Image,
+        FieldSource::Text { .. } => PartKind::Text,
+        FieldSource::Vector { .. } => PartKind::Vector,
     }
 }
 
-async fn encode_text(handle: &EncoderHandle, text: &str, deadline: Option<Instant>) -> Result<(Vec<f32>, bool)> {
+async fn encode_text(handle: &EncoderHandle, text: &str, deadline: Option<Instant>) -> Result<(UnitVector, bool)> {
     TEXT_BYTES.check("text", text.len())?;
     let (embedding, is_cached) = handle.encode_query(text, deadline).await?;
-    Ok((embedding.vector.values.clone(), is_cached))
+    Ok(((*embedding.vector).clone(), is_cached))
 }
 
-async fn encode_image(handle: &EncoderHandle, file: Bytes, deadline: Option<Instant>) -> Result<Vec<f32>> {
+async fn encode_image(handle: &EncoderHandle, file: Bytes, deadline: Option<Instant>) -> Result<UnitVector> {
     let vector = handle.encode_images(vec![file], Role::Query, deadline).await?.pop();
     let vector = vector.ok_or_else(|| Error::Internal("a query without a vector".to_owned()))??;
-    Ok(vector.values.clone())
+    Ok((*vector).clone())
 }
 
 /// Encodes a text as a search of this generation does.
@@ -175,7 +220,7 @@ pub async fn encode_query_text(
     deadline: Option<Instant>,
 ) -> Result<Vec<f32>> {
     let handle = query_encoder(encoders, field, generation, Kind::Text).await?;
-    Ok(encode_text(&handle, text, deadline).await?.0)
+    Ok(encode_text(&handle, text, deadline).await?.0.values)
 }
 
 /// What a query gives to encode.
@@ -217,7 +262,7 @@ async fn query_encoder(
     Err(cannot_answer(field, given, needed))
 }
 
-/// The direction between an item's parts in a generation of the field.
+/// The direction between an item's parts in a generation of the field, with the mean of their lengths.
 ///
 /// # Errors
 /// `NotFound`; `FailedPrecondition` with `ITEM_WITHOUT_VECTOR`.
@@ -226,23 +271,24 @@ pub async fn item_vector(
     field: &Field,
     generation: &Generation,
     id: &ItemId,
-) -> Result<Vec<f32>> {
+) -> Result<UnitVector> {
     let select = Selection { vectors: true, ..Selection::default() };
     let item = backend.get(vec![id.clone()], select).await?.pop().flatten();
     let item = item.ok_or_else(|| Error::NotFound { kind: "item", name: id.to_string() })?;
     let is_searched = |vector: &&crate::collection::backend::PartVector| {
         vector.field == field.name && vector.generation == generation.number
     };
-    let mut sum = vec![0.0_f32; generation.dimension as usize];
+    let (mut sum, mut length, mut n_parts) = (vec![0.0_f32; generation.dimension as usize], 0.0, 0);
     for part in item.vectors.iter().filter(is_searched) {
-        for (total, value) in sum.iter_mut().zip(&part.vector.values) {
-            *total += value;
-        }
+        sum.iter_mut().zip(&part.vector.values).for_each(|(total, value)| *total += value);
+        length += part.vector.norm;
+        n_parts += 1;
     }
-    UnitVector::normalise(sum).map(|unit| unit.values).map_err(|_| Error::FailedPrecondition {
+    let unit = UnitVector::normalise(sum).map_err(|_| Error::FailedPrecondition {
         reason: "ITEM_WITHOUT_VECTOR",
         message: format!("item {id} has no vector in field {:?}", field.name),
-    })
+    })?;
+    Ok(UnitVector { norm: length / n_parts as f32, ..unit })
 }
 
 fn cannot_answer(field: &Field, given: &str, needed: &str) -> Error {

@@ -66,7 +66,8 @@ impl Teacher {
         let augmenter = Augmenter::new(Vec::new(), size)?;
         let preparer = self.student.image_preparer()?;
         let shown = Pictures::new(corpus, self.student.preprocessor(), preparer, augmenter, size, bytes);
-        let teacher = Subject::new(corpus, Some(&shown), &self.student, &network);
+        let tensors = NamedTensors::default();
+        let teacher = Subject::new(corpus, Some(&shown), &self.student, &network, &tensors);
         let role = role.into();
         let seen = if theirs.sides.image.is_some() { with_pictures(corpus, &all) } else { vec![] };
         let gallery = match seen.is_empty() {

@@ -5,6 +5,7 @@
 mod agreement;
 pub mod augment;
 pub mod checkpoint;
+pub mod combiner;
 pub mod data;
 pub mod eval;
 pub mod loss;

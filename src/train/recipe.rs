@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::piece::Settings;
 use crate::encode::Role;
+use crate::model::combiner::CombinerFeatures;
 use crate::types::names::check_name;
 use crate::{Error, Result};
 
@@ -20,7 +21,11 @@ pub struct Recipe {
     #[serde(default)]
     pub captions: CaptionsRecipe,
     pub split: SplitRecipe,
+    /// Composed queries: a picture, a change in words, the picture that is meant.
+    pub triplets: Option<toml::Table>,
     pub model: ModelRecipe,
+    /// A network that composes queries, learned beside or on top of the encoders.
+    pub combiner: Option<CombinerRecipe>,
     pub run: RunRecipe,
     pub sampler: toml::Table,
     #[serde(default)]
@@ -165,6 +170,7 @@ pub struct ModelRecipe {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunRecipe {
+    /// 0 measures and trains nothing.
     pub steps: u64,
     /// Rows of a step: items or concepts, as the sampler has it.
     pub batch: usize,
@@ -175,6 +181,9 @@ pub struct RunRecipe {
     /// `auto`, `f32` or `bf16`; parameters are float32 in any case.
     #[serde(default = "auto")]
     pub dtype: String,
+    /// True keeps the running statistics of batch norms as they are and computes with them.
+    #[serde(default)]
+    pub freeze_batch_norm: bool,
     #[serde(default)]
     pub eval_every: u64,
     #[serde(default = "default_checkpoint_every")]
@@ -191,6 +200,37 @@ fn auto() -> String {
 
 fn default_checkpoint_every() -> u64 {
     200
+}
+
+/// The Combiner of CLIP4Cir (arXiv 2308.11485, §3.2); its defaults.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct CombinerRecipe {
+    /// NAME or NAME@REVISION of a Combiner to go on from; its sizes count then.
+    pub start: Option<String>,
+    /// Width of the projections, times the dimension.
+    #[serde(default = "four")]
+    pub projection: f64,
+    /// Width of the hidden layers, times the dimension.
+    #[serde(default = "eight")]
+    pub hidden: f64,
+    /// The share of activations that a step leaves out, 0 to 1 (exclusive).
+    #[serde(default = "half")]
+    pub dropout: f64,
+    #[serde(default)]
+    pub features: CombinerFeatures,
+}
+
+fn four() -> f64 {
+    4.0
+}
+
+fn eight() -> f64 {
+    8.0
+}
+
+fn half() -> f64 {
+    0.5
 }
 
 /// What becomes of the parameters whose names match; the first rule that matches counts.
@@ -286,7 +326,7 @@ impl Recipe {
                 Error::invalid(format!("recipe.{place}"), format!("expected {low} to {high}, found {value}"))
             })
         };
-        within("run.steps", self.run.steps as f64, 1.0, 1e9)?;
+        within("run.steps", self.run.steps as f64, 0.0, 1e9)?;
         within("run.batch", self.run.batch as f64, 2.0, 65_536.0)?;
         within("run.parts", self.run.parts as f64, 1.0, self.run.batch as f64)?;
         within("split.validation", self.split.validation, 0.0, 0.9)?;
@@ -297,6 +337,27 @@ impl Recipe {
         }
         if let Some(share) = self.average {
             within("average", share, 0.0, 1.0)?;
+        }
+        if let Some(combiner) = &self.combiner {
+            within("combiner.projection", combiner.projection, 1e-3, 64.0)?;
+            within("combiner.hidden", combiner.hidden, 1e-3, 64.0)?;
+            within("combiner.dropout", combiner.dropout, 0.0, 1.0 - 1e-6)?;
+            if self.triplets.is_none() {
+                return Err(Error::invalid(
+                    "recipe.triplets",
+                    "a combiner learns from composed queries; say where they are",
+                ));
+            }
+            if self.switch.is_some() {
+                let message = "a combiner is no encoder to embed a field with; choose it as the field's composer";
+                return Err(Error::invalid("recipe.switch", message));
+            }
+            if self.model.start.is_none() {
+                return Err(Error::invalid(
+                    "recipe.model.start",
+                    "a combiner learns on the vectors of a model; name it",
+                ));
+            }
         }
         if let Some(drop) = &self.patch_drop {
             within("patch_drop.share", drop.share, 0.0, 1.0 - 1e-6)?;

@@ -12,6 +12,7 @@ use super::checkpoint::{failed, sync};
 use super::progress::{replace, to_json};
 use crate::image::ImageRule;
 use crate::model::card::{self, Agreement, Card};
+use crate::model::combiner::{self, CombinerConfig};
 use crate::model::folder::CURRENT;
 use crate::model::{Description, ModelFolder, NamedTensors, files, weights};
 use crate::store::unique_id;
@@ -41,7 +42,8 @@ pub struct NewRevision<'a> {
 /// `Storage`, `StorageFull`; `FailedPrecondition` if what was written does not read as a model.
 pub fn write(new: &NewRevision<'_>) -> Result<ModelFolder> {
     let temporary = new.models_dir.join(format!(".new-{}", unique_id()));
-    let written = fill(new, &temporary).and_then(|(description, card)| publish(new, &temporary, &description, &card));
+    let written =
+        fill(new, &temporary).and_then(|fingerprint| publish(new.models_dir, new.name, &temporary, &fingerprint));
     if written.is_err() {
         // What is left would be found by nobody.
         let _ = fs::remove_dir_all(&temporary);
@@ -49,7 +51,8 @@ pub fn write(new: &NewRevision<'_>) -> Result<ModelFolder> {
     written
 }
 
-fn fill(new: &NewRevision<'_>, folder: &Path) -> Result<(Description, Card)> {
+/// Gives the fingerprint.
+fn fill(new: &NewRevision<'_>, folder: &Path) -> Result<String> {
     for path in files::list(&new.start.path)?.into_keys().filter(|path| path != card::FILE) {
         let target = folder.join(&path);
         let parent = target.parent().unwrap_or(folder);
@@ -68,35 +71,26 @@ fn fill(new: &NewRevision<'_>, folder: &Path) -> Result<(Description, Card)> {
     }
     let written = ModelFolder { name: new.name.to_owned(), revision: "new".to_owned(), path: folder.to_owned() };
     let description = Description::read(&written, ImageRule::Pictor)?;
-    let mut hashes = BTreeMap::new();
-    for path in files::list(folder)?.into_keys() {
-        let bytes = fs::read(folder.join(&path)).map_err(|error| failed(&folder.join(&path), &error))?;
-        hashes.insert(path, blake3::hash(&bytes).to_hex().to_string());
-    }
     let card = Card {
         fingerprint: Some(description.fingerprint.clone()),
         space: new.space.clone(),
         agreement: new.agreement.clone(),
-        files: hashes,
         rest: new.facts.clone(),
+        ..Card::default()
     };
-    let json = serde_json::to_string_pretty(&card).map_err(|error| Error::Internal(error.to_string()))?;
-    let path = folder.join(card::FILE);
-    fs::write(&path, json + "\n").map_err(|error| failed(&path, &error))?;
-    for path in files::list(folder)?.into_keys() {
-        sync(&folder.join(path))?;
-    }
-    Ok((description, card))
+    finish(folder, card)?;
+    Ok(description.fingerprint)
 }
 
-fn publish(new: &NewRevision<'_>, temporary: &Path, description: &Description, card: &Card) -> Result<ModelFolder> {
-    let revision = format!("t{}", &description.fingerprint[..12]);
-    let model = new.models_dir.join(new.name);
+/// Moves a complete folder to where models are found, as NAME@tFINGERPRINT, and makes it current if the name is new.
+fn publish(models_dir: &Path, name: &str, temporary: &Path, fingerprint: &str) -> Result<ModelFolder> {
+    let revision = format!("t{}", &fingerprint[..12]);
+    let model = models_dir.join(name);
     let path = model.join(&revision);
     fs::create_dir_all(&model).map_err(|error| failed(&model, &error))?;
     if path.exists() {
-        if Card::read(&path)?.fingerprint != card.fingerprint {
-            return Err(Error::AlreadyExists { kind: "model revision", name: format!("{}@{revision}", new.name) });
+        if Card::read(&path)?.fingerprint.as_deref() != Some(fingerprint) {
+            return Err(Error::AlreadyExists { kind: "model revision", name: format!("{name}@{revision}") });
         }
         fs::remove_dir_all(temporary).map_err(|error| failed(temporary, &error))?;
     } else {
@@ -106,7 +100,60 @@ fn publish(new: &NewRevision<'_>, temporary: &Path, description: &Description, c
         replace(&model.join(CURRENT), format!("{revision}\n").as_bytes())?;
     }
     sync(&model)?;
-    Ok(ModelFolder { name: new.name.to_owned(), revision, path })
+    Ok(ModelFolder { name: name.to_owned(), revision, path })
+}
+
+/// Writes a folder's card with the hashes of its files, and everything of the folder to the disk.
+fn finish(folder: &Path, card: Card) -> Result<()> {
+    let mut hashes = BTreeMap::new();
+    for path in files::list(folder)?.into_keys() {
+        let bytes = fs::read(folder.join(&path)).map_err(|error| failed(&folder.join(&path), &error))?;
+        hashes.insert(path, blake3::hash(&bytes).to_hex().to_string());
+    }
+    let json = serde_json::to_string_pretty(&Card { files: hashes, ..card });
+    let path = folder.join(card::FILE);
+    let json = json.map_err(|error| Error::Internal(error.to_string()))? + "\n";
+    fs::write(&path, json).map_err(|error| failed(&path, &error))?;
+    files::list(folder)?.into_keys().try_for_each(|path| sync(&folder.join(path)))
+}
+
+/// What becomes of a trained Combiner.
+pub struct NewCombiner<'a> {
+    pub models_dir: &'a Path,
+    pub name: &'a str,
+    pub config: &'a CombinerConfig,
+    /// By the names of CLIP4Cir's checkpoints.
+    pub tensors: &'a BTreeMap<String, Tensor>,
+    /// `f32`, `f16` or `bf16`; float32 without it.
+    pub save: Option<&'a str>,
+    /// For the card.
+    pub facts: BTreeMap<String, serde_json::Value>,
+}
+
+/// Writes a Combiner's revision as [`write`] does an encoder's.
+///
+/// # Errors
+/// `Storage`, `StorageFull`.
+pub fn write_combiner(new: NewCombiner<'_>) -> Result<ModelFolder> {
+    let temporary = new.models_dir.join(format!(".new-{}", unique_id()));
+    let fill = || {
+        fs::create_dir_all(&temporary).map_err(|error| failed(&temporary, &error))?;
+        let tensors = new.tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect();
+        write_weights(&temporary, tensors, new.save)?;
+        let json = serde_json::to_string_pretty(new.config).map_err(|error| Error::Internal(error.to_string()))?;
+        let path = temporary.join("config.json");
+        fs::write(&path, json + "\n").map_err(|error| failed(&path, &error))?;
+        let fingerprint = combiner::fingerprint(&temporary)?;
+        finish(
+            &temporary,
+            Card { fingerprint: Some(fingerprint.clone()), rest: new.facts.clone(), ..Card::default() },
+        )?;
+        publish(new.models_dir, new.name, &temporary, &fingerprint)
+    };
+    fill().inspect_err(|_| {
+        // What is left would be found by nobody.
+        let _ = fs::remove_dir_all(&temporary);
+    })
 }
 
 /// Puts tensors in the place of those of the same name in a folder's weights; a folder without weights gets one file.

@@ -1,16 +1,18 @@
 //! One step: rows become views, views become vectors, vectors a loss, and the loss gradients.
 
-use rand::seq::SliceRandom as _;
+use rand::Rng as _;
+use rand::seq::{IndexedRandom as _, SliceRandom as _};
 use rand_chacha::ChaCha8Rng;
 use tch::{Kind, Tensor};
 
+use super::data::image_pool::ImagePool;
 use super::data::text_pool::TextPool;
 use super::data::{Corpus, Pictures};
-use super::loss::{Bank, Scalar, Targets, Term, Views};
+use super::loss::{Bank, ComposedQueries, Gallery, Scalar, Targets, Term, Views};
 use super::random::random_for;
 use super::recipe::{PatchDropRecipe, RunRecipe};
 use super::sampler::Row;
-use super::student::Student;
+use super::student::{Student, normalise};
 use super::targets::BoundTargets;
 use super::views::ViewPlan;
 use crate::encode::Role;
@@ -35,6 +37,10 @@ pub struct StepContext<'c> {
     pub views: &'c dyn ViewPlan,
     /// Texts encoded before the run, if the text tower does not learn.
     pub pool: Option<TextPool>,
+    /// Wordings of composed queries encoded before the run, in the same case: float32 `[texts, dimension]`, not normalised.
+    pub wordings: Option<Tensor>,
+    /// Pictures encoded before the run, if the image tower does not learn and shows them as they are.
+    pub images: Option<ImagePool>,
     pub targets: Option<Box<dyn BoundTargets>>,
     /// Which side of a search the texts stand on.
     pub role: Role,
@@ -47,16 +53,31 @@ pub struct StepContext<'c> {
 pub struct Batch {
     step: u64,
     n_rows: usize,
-    /// One float32 `[rows, 3, height, width]` for each view.
-    pictures: Vec<Tensor>,
+    pictures: Vec<BatchPictures>,
     texts: Vec<BatchTexts>,
     concepts: Tensor,
     bank: Option<Bank>,
     targets: Option<Targets>,
+    composed: Option<BatchQueries>,
+}
+
+/// What rows are as composed queries.
+struct BatchQueries {
+    targets: Tensor,
+    gallery: Option<Gallery>,
+    /// Decides what a combiner leaves out.
+    seed: u64,
+}
+
+enum BatchPictures {
+    /// float32 `[rows, dimension]` of the frozen tower.
+    Vectors(Tensor),
+    /// float32 `[rows, 3, height, width]`.
+    Pixels(Tensor),
 }
 
 enum BatchTexts {
-    /// Normalised vectors of the frozen tower.
+    /// Vectors of the frozen tower.
     Vectors(Tensor),
     Words(Vec<String>),
 }
@@ -70,7 +91,13 @@ impl StepContext<'_> {
         let (mut pictures, mut texts) = (Vec::new(), Vec::new());
         for view in 0..self.views.n_pictures() {
             let examples: Vec<usize> = rows.iter().map(|row| self.views.picture(row, view)).collect();
-            pictures.push(self.pictures.shown(&examples, self.seed, [step, view as u64])?.to_device(student.device));
+            pictures.push(match &self.images {
+                Some(images) => BatchPictures::Vectors(images.vectors(&examples)?),
+                None => {
+                    let shown = self.pictures.shown(&examples, self.seed, [step, view as u64])?;
+                    BatchPictures::Pixels(shown.to_device(student.device))
+                }
+            });
         }
         for view in 0..self.views.n_texts() {
             let examples = rows.iter().map(|row| self.views.text(row, view));
@@ -79,6 +106,10 @@ impl StepContext<'_> {
                 message: format!("item {:?} has no text to show", self.corpus.examples[example].id),
             };
             let random = |place: usize| random_for(self.seed, "text", &[step, view as u64, place as u64]);
+            if let Some(numbers) = self.drawn_wordings(rows, &random) {
+                texts.push(self.wording(&numbers));
+                continue;
+            }
             texts.push(match &self.pool {
                 Some(pool) => {
                     let drawn = examples
@@ -103,7 +134,56 @@ impl StepContext<'_> {
         });
         let first: Vec<usize> = rows.iter().map(|row| row.examples[0]).collect();
         let targets = self.targets.as_ref().map(|targets| targets.targets(&first)).transpose()?;
-        Ok(Batch { step, n_rows: rows.len(), pictures, texts, concepts, bank, targets })
+        let composed = self.composed(step, rows, student);
+        Ok(Batch { step, n_rows: rows.len(), pictures, texts, concepts, bank, targets, composed })
+    }
+
+    /// A wording of each row's composed query, by its number; `None` if the rows are none.
+    fn drawn_wordings(&self, rows: &[Row], random: &dyn Fn(usize) -> ChaCha8Rng) -> Option<Vec<usize>> {
+        let triplets = self.corpus.triplets.as_ref()?;
+        let draw =
+            |(place, row): (usize, &Row)| triplets.all[row.triplet?].wordings.choose(&mut random(place)).copied();
+        rows.iter().enumerate().map(draw).collect()
+    }
+
+    fn wording(&self, numbers: &[usize]) -> BatchTexts {
+        match &self.wordings {
+            Some(vectors) => {
+                let rows: Vec<i64> = numbers.iter().map(|&number| number as i64).collect();
+                BatchTexts::Vectors(vectors.index_select(0, &Tensor::from_slice(&rows).to_device(vectors.device())))
+            }
+            None => {
+                let texts = self.corpus.triplets.as_ref().map(|triplets| &triplets.texts);
+                BatchTexts::Words(numbers.iter().filter_map(|&number| texts?.get(number).cloned()).collect())
+            }
+        }
+    }
+
+    /// The targets of rows that are composed queries, and what they are told apart from.
+    fn composed(&self, step: u64, rows: &[Row], student: &Student) -> Option<BatchQueries> {
+        if rows.iter().any(|row| row.triplet.is_none() || row.examples.len() < 2) {
+            return None;
+        }
+        let numbers: Vec<i64> = rows.iter().map(|row| row.examples[1] as i64).collect();
+        let gallery = self.images.as_ref().map(|images| {
+            let (vectors, shown) = images.all();
+            let place = |example: usize| shown.binary_search(&example).map_or(-1, |place| place as i64);
+            let places: Vec<i64> = rows.iter().map(|row| place(row.examples[1])).collect();
+            let domain = |example: usize| self.corpus.examples[example].domain;
+            let is_excluded = |row: &Row| {
+                let (reference, of) = (row.examples[0], domain(row.examples[1]));
+                shown.iter().map(move |&example| example == reference || domain(example) != of).collect::<Vec<bool>>()
+            };
+            let excluded: Vec<bool> = rows.iter().flat_map(is_excluded).collect();
+            let shape = [rows.len() as i64, shown.len() as i64];
+            Gallery {
+                vectors: normalise(vectors),
+                places: Tensor::from_slice(&places).to_device(student.device),
+                excluded: Tensor::from_slice(&excluded).view(shape).to_device(student.device),
+            }
+        });
+        let seed = random_for(self.seed, "dropout", &[step]).random::<u64>();
+        Some(BatchQueries { targets: Tensor::from_slice(&numbers).to_device(student.device), gallery, seed })
     }
 
     /// Computes the loss and leaves gradients in the student's parameters and the terms' scalars; gives each term's value.
@@ -112,7 +192,7 @@ impl StepContext<'_> {
     /// What the terms say of the views; `FailedPrecondition` with reason `LOSS_NOT_FINITE`.
     pub fn backward(&self, batch: &Batch, student: &Student, terms: &mut [WeightedTerm]) -> Result<Vec<f64>> {
         if self.run.parts <= 1 {
-            let views = self.embed(batch, 0, batch.n_rows, student)?.into_views(batch);
+            let views = self.embed(batch, 0, batch.n_rows, student)?.into_views(batch, student)?;
             let (loss, values) = weighted(&views, terms)?;
             loss.backward();
             return Ok(values);
@@ -130,7 +210,7 @@ impl StepContext<'_> {
             buffer.copy_(&before);
         }
         let leaves = Embedded::joined(&embedded);
-        let views = leaves.views(batch);
+        let views = leaves.views(batch, student)?;
         let (loss, values) = weighted(&views, terms)?;
         loss.backward();
         for (from, n) in parts() {
@@ -155,7 +235,7 @@ impl StepContext<'_> {
     /// What the terms say of the views.
     pub fn start_scalars(&self, batch: &Batch, student: &Student, terms: &mut [WeightedTerm]) -> Result<()> {
         let _no_gradients = tch::no_grad_guard();
-        let views = self.embed(batch, 0, batch.n_rows, student)?.into_views(batch);
+        let views = self.embed(batch, 0, batch.n_rows, student)?.into_views(batch, student)?;
         for term in terms {
             let scalars = term.term.scalars(&views)?;
             let tensor = |scalar: &Scalar| {
@@ -167,17 +247,20 @@ impl StepContext<'_> {
     }
 
     fn embed(&self, batch: &Batch, from: usize, n: usize, student: &Student) -> Result<Embedded> {
-        let network = student.network(&student.tensors, true)?;
+        let network = student.network(&student.tensors, !self.run.freeze_batch_norm)?;
         let (first, length) = (from as i64, n as i64);
-        let images = match batch.pictures.len() {
-            0 => Vec::new(),
-            n_views => {
-                let parts: Vec<Tensor> = batch.pictures.iter().map(|view| view.narrow(0, first, length)).collect();
-                let mut observer = self.observer(batch.step, from);
-                let vectors = student.embed_images(&network, &Tensor::cat(&parts, 0), &mut observer)?;
-                vectors.chunk(n_views as i64, 0)
+        let (mut images, mut pixels) = (Vec::new(), Vec::new());
+        for view in &batch.pictures {
+            match view {
+                BatchPictures::Vectors(vectors) => images.push(vectors.narrow(0, first, length)),
+                BatchPictures::Pixels(shown) => pixels.push(shown.narrow(0, first, length)),
             }
-        };
+        }
+        if !pixels.is_empty() {
+            let mut observer = self.observer(batch.step, from);
+            let vectors = student.embed_images(&network, &Tensor::cat(&pixels, 0), &mut observer)?;
+            images = vectors.chunk(pixels.len() as i64, 0);
+        }
         let texts = batch.texts.iter().map(|texts| embed_texts(texts, from, n, (student, self.role), &network));
         Ok(Embedded { images, texts: texts.collect::<Result<_>>()? })
     }
@@ -204,7 +287,7 @@ fn embed_texts(
     }
 }
 
-/// Vectors of views, before the loss.
+/// Vectors of views as the encoders give them, before the loss.
 struct Embedded {
     images: Vec<Tensor>,
     texts: Vec<Tensor>,
@@ -225,16 +308,29 @@ impl Embedded {
         self.images.iter().chain(&self.texts)
     }
 
-    fn views(&self, batch: &Batch) -> Views {
+    fn views(&self, batch: &Batch, student: &Student) -> Result<Views> {
         let clone = |tensors: &[Tensor]| tensors.iter().map(Tensor::shallow_clone).collect();
-        Self { images: clone(&self.images), texts: clone(&self.texts) }.into_views(batch)
+        Self { images: clone(&self.images), texts: clone(&self.texts) }.into_views(batch, student)
     }
 
-    fn into_views(self, batch: &Batch) -> Views {
+    fn into_views(self, batch: &Batch, student: &Student) -> Result<Views> {
         let clone = |tensor: &Option<Tensor>| tensor.as_ref().map(Tensor::shallow_clone);
-        Views {
-            images: self.images,
-            texts: self.texts,
+        let composed = match (&batch.composed, self.images.first(), self.texts.first()) {
+            (Some(rows), Some(images), Some(texts)) => Some(ComposedQueries {
+                queries: student.compose(&student.tensors, images, texts, Some(rows.seed))?,
+                targets: rows.targets.shallow_clone(),
+                gallery: rows.gallery.as_ref().map(|gallery| Gallery {
+                    vectors: gallery.vectors.shallow_clone(),
+                    places: gallery.places.shallow_clone(),
+                    excluded: gallery.excluded.shallow_clone(),
+                }),
+            }),
+            _ => None,
+        };
+        Ok(Views {
+            images: self.images.iter().map(normalise).collect(),
+            texts: self.texts.iter().map(normalise).collect(),
+            composed,
             concepts: batch.concepts.shallow_clone(),
             bank: batch
                 .bank
@@ -244,7 +340,7 @@ impl Embedded {
                 .targets
                 .as_ref()
                 .map(|targets| Targets { images: clone(&targets.images), texts: clone(&targets.texts) }),
-        }
+        })
     }
 }
 

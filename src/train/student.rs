@@ -1,12 +1,14 @@
 //! The model that a run changes: towers that learn are built from live parameters, the others are loaded once.
 
 use std::cell::RefCell;
+use std::path::Path;
 use std::sync::Arc;
 
 use tch::{Device, Kind, Tensor};
 
+use super::combiner::{Combiner, PLACE};
 use super::optim::parameters::{LearningRates, learning_rates};
-use super::recipe::{ParameterRule, Recipe};
+use super::recipe::Recipe;
 use crate::encode::preprocess::{ModelPreprocessor, TextPreparer};
 use crate::encode::torch::text_batch;
 use crate::encode::{EncoderInput, Preprocessor, Role, TokenizedText};
@@ -26,6 +28,8 @@ pub struct Student {
     /// Every parameter and buffer of the towers that learn.
     pub tensors: NamedTensors,
     pub rates: LearningRates,
+    /// What composes queries; without it they are sums of what the encoders give.
+    pub combiner: Option<Combiner>,
     frozen: Network,
     pub kind: Kind,
     pub device: Device,
@@ -34,13 +38,20 @@ pub struct Student {
     deviation: Tensor,
 }
 
+/// What a run makes of the model that it starts from.
+struct Plan<'a> {
+    recipe: &'a Recipe,
+    models_dir: &'a Path,
+}
+
 impl Student {
     /// Reads a model's folder, or draws weights where it has none, and applies the recipe's rules.
     ///
     /// # Errors
     /// `FailedPrecondition` naming the file or tensor at fault, `InvalidArgument` for the recipe's rules.
-    pub fn new(folder: &ModelFolder, recipe: &Recipe, kind: Kind, device: Device) -> Result<Self> {
-        let student = Self::open(folder, recipe.seed, Some(&recipe.parameters), kind, device)?;
+    pub fn new(folder: &ModelFolder, recipe: &Recipe, models_dir: &Path, kind: Kind, device: Device) -> Result<Self> {
+        let plan = Plan { recipe, models_dir };
+        let student = Self::open(folder, Some(&plan), kind, device)?;
         if student.rates.is_empty() {
             return Err(Error::invalid("recipe.parameters", "every parameter is frozen; nothing would be learned"));
         }
@@ -52,18 +63,13 @@ impl Student {
     /// # Errors
     /// `FailedPrecondition` naming the file or tensor at fault.
     pub fn frozen(folder: &ModelFolder, kind: Kind, device: Device) -> Result<Self> {
-        Self::open(folder, 0, None, kind, device)
+        Self::open(folder, None, kind, device)
     }
 
-    fn open(
-        folder: &ModelFolder,
-        seed: u64,
-        rules: Option<&[ParameterRule]>,
-        kind: Kind,
-        device: Device,
-    ) -> Result<Self> {
+    fn open(folder: &ModelFolder, plan: Option<&Plan<'_>>, kind: Kind, device: Device) -> Result<Self> {
         let description = Description::read(folder, ImageRule::Pictor)?;
         let sides = &description.sides;
+        let seed = plan.map_or(0, |plan| plan.recipe.seed);
         let start = |sides: &Sides| -> Result<NamedTensors> {
             let tensors = RefCell::new(NamedTensors::default());
             let _no_gradients = tch::no_grad_guard();
@@ -73,14 +79,27 @@ impl Student {
         let (only_text, only_image) = (Sides { image: None, ..sides.clone() }, Sides { text: None, ..sides.clone() });
         let texts = if sides.text.is_some() { start(&only_text)? } else { NamedTensors::default() };
         let images = if sides.image.is_some() { start(&only_image)? } else { NamedTensors::default() };
-        let names: std::collections::BTreeSet<&str> =
-            texts.parameters.keys().chain(images.parameters.keys()).map(String::as_str).collect();
-        let rates = match rules {
-            Some(rules) => learning_rates(rules, &names.iter().copied())?,
+        let combiner = plan.and_then(|plan| Some((plan, plan.recipe.combiner.as_ref()?)));
+        let combiner = combiner.map(|(plan, recipe)| {
+            let place = (description.space.as_str(), sides.dimension);
+            Combiner::new(recipe, plan.models_dir, folder, place, seed, device)
+        });
+        let (combiner, combining) = combiner.transpose()?.unzip();
+        let combining = combining.unwrap_or_default();
+        let names = texts.parameters.keys().chain(images.parameters.keys()).chain(combining.keys());
+        let names: std::collections::BTreeSet<&str> = names.map(String::as_str).collect();
+        let rates = match plan {
+            Some(plan) => learning_rates(&plan.recipe.parameters, &names.iter().copied())?,
             None => LearningRates::new(),
         };
-        let learns = |tensors: &NamedTensors| tensors.parameters.keys().any(|name| rates.contains_key(name));
-        let (text_learns, image_learns) = (learns(&texts), learns(&images));
+        // Some architectures load their texts' tensors with either side.
+        let is_own = |name: &&String| !texts.parameters.contains_key(*name);
+        let text_learns = texts.parameters.keys().any(|name| rates.contains_key(name));
+        let image_learns = images.parameters.keys().filter(is_own).any(|name| rates.contains_key(name));
+        if combiner.is_some() && (text_learns || image_learns) {
+            let message = format!("a combiner learns on frozen encoders; freeze what does not begin with {PLACE}");
+            return Err(Error::invalid("recipe.parameters", message));
+        }
         let choose = |text: bool, image: bool| Sides {
             text: sides.text.clone().filter(|_| text),
             image: sides.image.clone().filter(|_| image),
@@ -100,6 +119,7 @@ impl Student {
                 tensors.folders.extend(side.1.folders);
             }
         }
+        tensors.parameters.extend(combining);
         for (name, tensor) in &mut tensors.parameters {
             *tensor = tensor.detach().copy().set_requires_grad(rates.contains_key(name));
         }
@@ -116,13 +136,31 @@ impl Student {
             Some(image) => (channels(image.config.mean), channels(image.config.std)),
             None => (channels([0.0; 3]), channels([1.0; 3])),
         };
-        Ok(Self { live_sides, tensors, rates, frozen, kind, device, preprocessor, mean, deviation, description })
+        Ok(Self {
+            live_sides,
+            tensors,
+            rates,
+            combiner,
+            frozen,
+            kind,
+            device,
+            preprocessor,
+            mean,
+            deviation,
+            description,
+        })
     }
 
     /// True if texts' vectors change while the run goes on.
     #[must_use]
     pub fn text_learns(&self) -> bool {
         self.live_sides.text.is_some()
+    }
+
+    /// True if pictures' vectors change while the run goes on.
+    #[must_use]
+    pub fn image_learns(&self) -> bool {
+        self.live_sides.image.is_some()
     }
 
     /// Height and width of the network's pictures.
@@ -147,12 +185,15 @@ impl Student {
     /// # Errors
     /// `Internal` if a tensor is missing.
     pub fn network(&self, tensors: &NamedTensors, is_training: bool) -> Result<Network> {
+        if !self.text_learns() && !self.image_learns() {
+            return Ok(Network { text: None, image: None });
+        }
         let source = Source::live(tensors, self.kind, self.device, is_training);
         let description = &self.description;
         (description.architecture.load)(&description.layout, &self.live_sides, &source)
     }
 
-    /// Embeds pictures, float32 `[batch, 3, height, width]` from 0 to 1: normalised float32 `[batch, dimension]`.
+    /// Embeds pictures, float32 `[batch, 3, height, width]` from 0 to 1: float32 `[batch, dimension]`, not normalised.
     ///
     /// # Errors
     /// `FailedPrecondition` if the model takes no pictures.
@@ -160,10 +201,10 @@ impl Student {
         let tower = network.image.as_ref().or(self.frozen.image.as_ref());
         let Some(tower) = tower else { return self.image_size().map(|_| Tensor::new()) };
         let pixels = (pixels.to_device(self.device) - &self.mean) / &self.deviation;
-        Ok(normalise(&tower.embed(&pixels.to_kind(self.kind), observer)))
+        Ok(tower.embed(&pixels.to_kind(self.kind), observer))
     }
 
-    /// Embeds texts as the search does in this role: normalised float32 `[texts, dimension]`.
+    /// Embeds texts as the search does in this role: float32 `[texts, dimension]`, not normalised.
     ///
     /// # Errors
     /// `Unsupported` if the model takes no texts; what the tokenizer says.
@@ -175,7 +216,7 @@ impl Student {
         };
         let tokens = texts.iter().map(|text| self.tokens(text, role)).collect::<Result<Vec<_>>>()?;
         let tokens: Vec<&TokenizedText> = tokens.iter().collect();
-        Ok(normalise(&tower.embed(&text_batch(&tokens, side, self.kind, self.device), &mut Unobserved)))
+        Ok(tower.embed(&text_batch(&tokens, side, self.kind, self.device), &mut Unobserved))
     }
 
     /// Embeds any number of texts without gradient, those of similar length together.
@@ -200,6 +241,34 @@ impl Student {
             places[number] = place as i64;
         }
         Ok(Tensor::cat(&parts, 0).index_select(0, &Tensor::from_slice(&places).to_device(self.device)))
+    }
+
+    /// Composes queries of pictures and texts, both as the encoders give them: normalised float32 `[batch, dimension]`. Without a
+    /// combiner they are added at their own lengths (CLIP4Cir's first stage, arXiv 2308.11485, §3.1); with a `seed` a combiner leaves
+    /// activations out.
+    ///
+    /// # Errors
+    /// `Internal` if a tensor is missing.
+    pub fn compose(
+        &self,
+        tensors: &NamedTensors,
+        images: &Tensor,
+        texts: &Tensor,
+        seed: Option<u64>,
+    ) -> Result<Tensor> {
+        match &self.combiner {
+            Some(combiner) => combiner.compose(&tensors.parameters, images, texts, seed),
+            None => Ok(normalise(&(images.to_kind(Kind::Float) + texts.to_kind(Kind::Float)))),
+        }
+    }
+
+    /// Composes as [`Student::compose`] through a combiner whose weights are new; `None` without a combiner.
+    ///
+    /// # Errors
+    /// `Internal` if a tensor is missing.
+    pub fn compose_untrained(&self, images: &Tensor, texts: &Tensor) -> Result<Option<Tensor>> {
+        let Some(combiner) = &self.combiner else { return Ok(None) };
+        combiner.compose(&combiner.new_tensors(0, self.device), images, texts, None).map(Some)
     }
 
     /// What resizes and crops pictures for this model, if it takes some.

@@ -12,6 +12,7 @@ use tch::Tensor;
 use super::agreement::Teacher;
 use super::augment::Augmenter;
 use super::checkpoint::{self, RunState, behind, failed};
+use super::data::image_pool::ImagePool;
 use super::data::text_pool::TextPool;
 use super::data::{Corpus, Pictures};
 use super::eval::comparison::Comparison;
@@ -23,9 +24,10 @@ use super::progress::{Line, Reporter, replace, to_json};
 use super::recipe::{Recipe, SwitchRecipe, table, tables};
 use super::result::{self, NewRevision};
 use super::step::{StepContext, WeightedTerm};
-use super::student::Student;
-use super::{loss, piece, plot, sampler, start, targets, views};
+use super::student::{Student, normalise};
+use super::{combiner, loss, piece, plot, sampler, start, targets, views};
 use crate::model::device::device_name;
+use crate::model::observer::Unobserved;
 use crate::model::{DeviceChoice, NamedTensors, PrecisionChoice, folder};
 use crate::resources::Resources;
 use crate::store::{Store, StoreSettings};
@@ -110,9 +112,11 @@ pub fn train(request: &TrainRequest, stop: &AtomicBool) -> Result<Outcome> {
     let mut corpus = Corpus::read(&store, &recipe)?;
 
     let views = piece::build(views::ALL, "kind", table("views", &recipe.views))?;
-    corpus.keep_usable(views.n_pictures() > 0, views.n_texts() > 0)?;
+    // The texts of composed queries are their wordings.
+    let shows_captions = views.n_texts() > 0 && corpus.triplets.is_none();
+    corpus.keep_usable(views.n_pictures() > 0, shows_captions)?;
     let start = start::folder(&recipe.model, &request.models_dir, &request.run)?;
-    let mut student = Student::new(&start, &recipe, kind, device)?;
+    let mut student = Student::new(&start, &recipe, &request.models_dir, kind, device)?;
     let takes_pictures = student.description.sides.image.is_some();
     let picture_bytes = (request.resources.memory_bytes / 8) as usize;
     let size = if takes_pictures { student.image_size()? } else { (1, 1) };
@@ -153,11 +157,26 @@ pub fn train(request: &TrainRequest, stop: &AtomicBool) -> Result<Outcome> {
     };
     let mut reporter = Reporter::open(&request.run, state.step, recipe.run.steps)?;
     reporter.tell("encoding texts")?;
-    let pool = match views.n_texts() > 0 && !student.text_learns() {
+    let pool = match shows_captions && !student.text_learns() {
         true => {
             let network = tch::no_grad(|| student.network(&student.tensors, false))?;
-            let mut encode = |texts: &[String]| student.embed_all_texts(&network, texts, recipe.captions.role.into());
+            let role = recipe.captions.role.into();
+            let mut encode = |texts: &[String]| Ok(normalise(&student.embed_all_texts(&network, texts, role)?));
             Some(TextPool::new(&corpus, recipe.captions.variants, recipe.seed, &mut encode)?)
+        }
+        false => None,
+    };
+    let wordings = match &corpus.triplets {
+        Some(triplets) if !student.text_learns() => {
+            let network = tch::no_grad(|| student.network(&student.tensors, false))?;
+            Some(student.embed_all_texts(&network, &triplets.texts, recipe.captions.role.into())?)
+        }
+        _ => None,
+    };
+    let images = match views.n_pictures() > 0 && !student.image_learns() && recipe.augment.is_empty() {
+        true => {
+            reporter.tell("encoding pictures")?;
+            Some(image_pool(&corpus, &pictures, &student)?)
         }
         false => None,
     };
@@ -166,6 +185,8 @@ pub fn train(request: &TrainRequest, stop: &AtomicBool) -> Result<Outcome> {
         pictures: &pictures,
         views: &*views,
         pool,
+        wordings,
+        images,
         targets: target_source,
         role: recipe.captions.role.into(),
         seed: recipe.seed,
@@ -174,6 +195,10 @@ pub fn train(request: &TrainRequest, stop: &AtomicBool) -> Result<Outcome> {
     };
     let n_rows = recipe.run.batch;
     let first_rows = sampler.rows(state.step * n_rows as u64, n_rows);
+    if corpus.triplets.is_some() && first_rows.iter().any(|row| row.triplet.is_none()) {
+        let message = "the recipe has composed queries, which sampler.kind = \"triplets\" shows";
+        return Err(Error::invalid("recipe.sampler", message));
+    }
     let counted = copy(&student.tensors);
     context.start_scalars(&context.batch(state.step, &first_rows, &student)?, &student, &mut terms)?;
     put_back(&mut student.tensors.buffers, &counted.buffers);
@@ -284,11 +309,14 @@ pub fn train(request: &TrainRequest, stop: &AtomicBool) -> Result<Outcome> {
     reporter.tell("measuring the result")?;
     let mut last = best.unwrap_or_else(|| copy(ema.as_ref().unwrap_or(&student.tensors)));
     if let Some(share) = recipe.average {
-        let mut mean = copy(&Student::new(&start, &recipe, kind, device)?.tensors);
+        let mut mean = copy(&Student::new(&start, &recipe, &request.models_dir, kind, device)?.tensors);
         mix(&mut mean, &last, share);
         last = mean;
     }
-    let Figures { figures: metrics, ranks, .. } = measure(&student, &last, true)?;
+    let Figures { figures: metrics, ranks, files, .. } = measure(&student, &last, true)?;
+    for (name, content) in &files {
+        replace(&request.run.join(name), content.as_bytes())?;
+    }
     let (before, comparison) = match baseline {
         Some((rule, before)) => {
             let compared = compare(rule, recipe.seed, &before.ranks, &ranks)?;
@@ -303,7 +331,7 @@ pub fn train(request: &TrainRequest, stop: &AtomicBool) -> Result<Outcome> {
     let agreement = match &teacher {
         Some(teacher) => {
             let network = student.network(&last, false)?;
-            let subject = Subject::new(&corpus, takes_pictures.then_some(&pictures), &student, &network);
+            let subject = Subject::new(&corpus, takes_pictures.then_some(&pictures), &student, &network, &last);
             Some(teacher.agreement(&subject, recipe.captions.role, picture_bytes)?)
         }
         None => None,
@@ -326,20 +354,48 @@ pub fn train(request: &TrainRequest, stop: &AtomicBool) -> Result<Outcome> {
         seconds,
         program: env!("CARGO_PKG_VERSION"),
     };
-    let model = result::write(&NewRevision {
-        models_dir: &request.models_dir,
-        name: &recipe.name,
-        start: &start,
-        tensors: &last,
-        save: recipe.model.save.as_deref(),
-        space: teacher.as_ref().map(Teacher::space),
-        agreement,
-        facts: result::facts(&trained),
-    })?;
-    let finished = Finished { model: model.full_name(), metrics, before, comparison };
+    let facts = result::facts(&trained);
+    let model = match &student.combiner {
+        _ if recipe.run.steps == 0 => start.full_name(),
+        Some(combiner) => {
+            let new = result::NewCombiner {
+                models_dir: &request.models_dir,
+                name: &recipe.name,
+                config: &combiner.config,
+                tensors: &behind(combiner::PLACE, &last.parameters),
+                save: recipe.model.save.as_deref(),
+                facts,
+            };
+            result::write_combiner(new)?.full_name()
+        }
+        None => {
+            let new = NewRevision {
+                models_dir: &request.models_dir,
+                name: &recipe.name,
+                start: &start,
+                tensors: &last,
+                save: recipe.model.save.as_deref(),
+                space: teacher.as_ref().map(Teacher::space),
+                agreement,
+                facts,
+            };
+            result::write(&new)?.full_name()
+        }
+    };
+    let finished = Finished { model, metrics, before, comparison };
     replace(&request.run.join("result.json"), to_json(&finished).as_bytes())?;
     reporter.tell("finished")?;
     Ok(Outcome::Finished(finished))
+}
+
+/// Encodes every picture that the run learns from.
+fn image_pool(corpus: &Corpus, pictures: &Pictures<'_>, student: &Student) -> Result<ImagePool> {
+    let _no_gradients = tch::no_grad_guard();
+    let network = student.network(&student.tensors, false)?;
+    let examples: Vec<usize> = corpus.trained().filter(|&number| corpus.examples[number].has_picture()).collect();
+    ImagePool::new(examples, corpus.examples.len(), student.device, &mut |examples| {
+        student.embed_images(&network, &pictures.prepared(examples)?, &mut Unobserved)
+    })
 }
 
 /// Makes the run's folder, or checks that it belongs to this recipe.
@@ -383,6 +439,7 @@ struct Figures {
     figures: BTreeMap<String, f64>,
     ranks: Ranks,
     trained_queries: BTreeMap<String, usize>,
+    files: Vec<(String, String)>,
 }
 
 /// Accepts the figure that decides a switch before time is spent on training.
@@ -420,15 +477,17 @@ fn figures(
 ) -> Result<Figures> {
     let _no_gradients = tch::no_grad_guard();
     let network = student.network(tensors, false)?;
-    let subject = Subject::new(corpus, pictures, student, &network);
+    let subject = Subject::new(corpus, pictures, student, &network, tensors);
     let (mut all, mut ranks, mut trained_queries) = (BTreeMap::new(), Ranks::new(), BTreeMap::new());
+    let mut files = Vec::new();
     for evaluator in evaluators.iter().filter(|evaluator| at_end || !evaluator.is_for_the_end()) {
         let measured = evaluator.measure(&subject)?;
         all.extend(measured.figures.into_iter().map(|(name, value)| (format!("{}.{name}", evaluator.name()), value)));
         trained_queries.insert(evaluator.name().to_owned(), measured.trained_queries);
+        files.extend(measured.files);
         ranks.insert(evaluator.name().to_owned(), measured.ranks.into_iter().collect());
     }
-    Ok(Figures { figures: all, ranks, trained_queries })
+    Ok(Figures { figures: all, ranks, trained_queries, files })
 }
 
 /// One step of the optimiser over parameters and scalars.

@@ -25,7 +25,7 @@ use pictor::types::vector::UnitVector;
 
 use crate::support::{ENCODER, models_dir};
 
-fn settings(precision: Precision) -> EncodeSettings {
+pub(crate) fn settings(precision: Precision) -> EncodeSettings {
     EncodeSettings {
         device: DeviceChoice::Cpu,
         dtype: PrecisionChoice::Exactly(precision),

@@ -1,6 +1,7 @@
 //! The integration tests: one binary, one file for each boundary.
 
 mod backend;
+mod compose;
 mod crash;
 mod crash_judge;
 mod crash_server;

@@ -175,7 +175,7 @@ fn a_generations_composer_goes_with_it() {
         let reply = client.training.clone().set_composer(set(0, "slerp")).await.expect("set").into_inner();
         assert_eq!((reply.generation, reply.composer.as_str()), (1, "slerp"));
         let refused = client.training.clone().set_composer(set(0, "magic")).await.expect_err("unknown");
-        assert!(refused.message().contains("there are slerp, sum"), "{}", refused.message());
+        assert!(refused.message().contains("there are combiner, slerp, sum"), "{}", refused.message());
 
         // The same two parts: at equal weights both composers go half way, at others they do not.
         let composed = |composer: &str| {

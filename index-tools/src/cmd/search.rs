@@ -49,7 +49,7 @@ pub struct Args {
     /// Weight of a part: text, image, item, vector, modify or minus; may be repeated
     #[arg(long, value_name = "PART=W", value_parser = weight)]
     weight: Vec<(Part, f32)>,
-    /// How several parts become one query [default: the field's]
+    /// How several parts become one query: sum, sum:normalise=raw, slerp, combiner, combiner:model=NAME [default: the field's]
     #[arg(long, value_name = "NAME")]
     composer: Option<String>,
     /// Find only items that satisfy this filter, like 'price < 20 and color in ["red", "blue"]'
@@ -185,6 +185,14 @@ pub async fn run(args: Args, context: &Context) -> Result<()> {
     let reply = context.client.search.clone().search(context.request(request)).await?.into_inner();
     for warning in &reply.warnings {
         eprintln!("warning: {warning}");
+    }
+    for (number, share) in reply.lambdas.iter().enumerate() {
+        let of = if reply.lambdas.len() == 1 { String::new() } else { format!(" {}", number + 1) };
+        context.output.say(&format!(
+            "{}: the words{of} weigh {share:.2}, the picture {:.2}",
+            reply.composer,
+            1.0 - share
+        ))?;
     }
     if context.output.is_json() { write_objects(&reply, context) } else { write_table(&reply, context) }
 }

@@ -54,7 +54,9 @@ pub(in crate::rpc) fn answer_to_proto(answer: SearchAnswer, offset: u32) -> v1::
         generation: answer.generation.number,
         space: answer.generation.space,
         fingerprint: answer.fingerprint.unwrap_or_default(),
-        composer: answer.composer.to_owned(),
+        composer: answer.composer,
+        weights: answer.weights,
+        lambdas: answer.lambdas,
         exact: answer.exact,
         warnings: answer.warnings,
         timings: Some(v1::SearchTimings {

@@ -7,10 +7,12 @@ use rand::seq::SliceRandom as _;
 
 use super::captions::{CaptionMix, Captions, value_at};
 use super::split::{Disjoint, Split};
+use super::triplets::{self, Triplets};
 use crate::collection::schema::{CollectionSchema, MediaOriginals};
 use crate::store::{ItemRecord, Store, VectorSlot};
+use crate::train::piece;
 use crate::train::random::random_for;
-use crate::train::recipe::Recipe;
+use crate::train::recipe::{Recipe, table};
 use crate::types::filter::{Filter, Mismatches, matches, parse};
 use crate::types::value::{Payload, Value};
 use crate::{Error, Result};
@@ -33,11 +35,17 @@ pub struct Example {
     pub is_trained: bool,
     /// True if a mirrored picture still shows the same thing.
     pub is_flippable: bool,
-    payload: Payload,
+    pub(super) payload: Payload,
     slots: Vec<VectorSlot>,
 }
 
 impl Example {
+    /// True if both show the same picture, to the byte.
+    #[must_use]
+    pub fn shows_the_same_as(&self, other: &Self) -> bool {
+        self.picture.is_some() && self.picture == other.picture
+    }
+
     #[must_use]
     pub const fn has_picture(&self) -> bool {
         self.picture.is_some()
@@ -52,6 +60,8 @@ pub struct Corpus {
     /// What the concepts are called.
     pub concepts: Vec<String>,
     pub mix: CaptionMix,
+    /// Composed queries, if the recipe has some.
+    pub triplets: Option<Triplets>,
     /// The newest write of the collection that the corpus has seen.
     pub version: u64,
     /// BLAKE3 over ids, pictures, texts and splits: two runs with equal digests saw the same.
@@ -98,10 +108,17 @@ impl Corpus {
             shuffle_captions(&mut examples, recipe.seed);
         }
         let version = snapshot.counters(schema.id)?.version;
-        let digest = digest_of(&examples, &reader.concepts.names);
         let concepts = reader.concepts.names;
         drop(snapshot);
-        let corpus = Self { store: store.clone(), schema, examples, concepts, mix, version, digest };
+        let (triplets, digest) = (None, String::new());
+        let mut corpus = Self { store: store.clone(), schema, examples, concepts, mix, triplets, version, digest };
+        if let Some(settings) = &recipe.triplets {
+            let source = piece::build(triplets::ALL, "kind", table("triplets", settings))?;
+            let mut read = source.read(&corpus)?;
+            read.keep_trained(&corpus);
+            corpus.triplets = Some(read);
+        }
+        corpus.digest = digest_of(&corpus);
         if corpus.trained().next().is_none() {
             return Err(Error::FailedPrecondition {
                 reason: "NOTHING_TO_TRAIN_ON",
@@ -337,13 +354,18 @@ fn shuffle_captions(examples: &mut [Example], seed: u64) {
     }
 }
 
-fn digest_of(examples: &[Example], concepts: &[String]) -> String {
+fn digest_of(corpus: &Corpus) -> String {
     let mut hasher = blake3::Hasher::new();
-    for example in examples {
+    for example in &corpus.examples {
         let Example { id, picture, captions, concept, domain, split, is_trained, .. } = example;
-        let facts =
-            format!("{id:?} {picture:?} {captions:?} {:?} {domain} {split:?} {is_trained}\n", concepts[*concept]);
+        let facts = format!(
+            "{id:?} {picture:?} {captions:?} {:?} {domain} {split:?} {is_trained}\n",
+            corpus.concepts[*concept]
+        );
         hasher.update(facts.as_bytes());
+    }
+    if let Some(triplets) = &corpus.triplets {
+        hasher.update(format!("{:?} {:?}", triplets.all, triplets.texts).as_bytes());
     }
     hasher.finalize().to_hex().to_string()
 }

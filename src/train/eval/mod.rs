@@ -3,6 +3,8 @@
 //! Adding an evaluator: one file that exports `PIECE`, its `mod` line, its line in [`ALL`].
 
 pub mod comparison;
+mod composed;
+mod metrics;
 mod retrieval;
 
 use std::cell::RefCell;
@@ -12,13 +14,13 @@ use tch::Tensor;
 
 use super::data::{Corpus, Pictures};
 use super::piece::Piece;
-use super::student::Student;
+use super::student::{Student, normalise};
 use crate::Result;
 use crate::encode::Role;
-use crate::model::{Description, Network};
+use crate::model::{Description, NamedTensors, Network};
 
 /// Every evaluator, alphabetic.
-pub const ALL: &[&Piece<dyn Evaluator>] = &[&retrieval::PIECE];
+pub const ALL: &[&Piece<dyn Evaluator>] = &[&composed::PIECE, &retrieval::PIECE];
 
 /// Pictures that go through a network at once.
 const PICTURES_AT_ONCE: usize = 128;
@@ -45,6 +47,8 @@ pub struct Measured {
     pub ranks: Vec<(String, usize)>,
     /// Queries that the run learns from, in part or in whole.
     pub trained_queries: usize,
+    /// Files for the run's folder, by name: answers in the form that a benchmark's server takes.
+    pub files: Vec<(String, String)>,
 }
 
 /// The model that is measured, and what its corpus shows.
@@ -53,6 +57,7 @@ pub struct Subject<'a> {
     pictures: Option<&'a Pictures<'a>>,
     student: &'a Student,
     network: &'a Network,
+    tensors: &'a NamedTensors,
     images: RefCell<HashMap<usize, Tensor>>,
 }
 
@@ -63,8 +68,9 @@ impl<'a> Subject<'a> {
         pictures: Option<&'a Pictures<'a>>,
         student: &'a Student,
         network: &'a Network,
+        tensors: &'a NamedTensors,
     ) -> Self {
-        Self { corpus, pictures, student, network, images: RefCell::default() }
+        Self { corpus, pictures, student, network, tensors, images: RefCell::default() }
     }
 
     /// What the model's folder says.
@@ -78,6 +84,14 @@ impl<'a> Subject<'a> {
     /// # Errors
     /// Those of decoding and encoding.
     pub fn images(&self, examples: &[usize]) -> Result<Tensor> {
+        self.raw_images(examples).map(|vectors| normalise(&vectors))
+    }
+
+    /// Vectors of examples' pictures as the model gives them, not normalised.
+    ///
+    /// # Errors
+    /// Those of decoding and encoding.
+    pub fn raw_images(&self, examples: &[usize]) -> Result<Tensor> {
         let _no_gradients = tch::no_grad_guard();
         let missing: Vec<usize> = {
             let known = self.images.borrow();
@@ -109,6 +123,30 @@ impl<'a> Subject<'a> {
     /// # Errors
     /// Those of encoding.
     pub fn texts(&self, texts: &[String], role: Role) -> Result<Tensor> {
+        self.raw_texts(texts, role).map(|vectors| normalise(&vectors))
+    }
+
+    /// Vectors of texts as the model gives them, not normalised.
+    ///
+    /// # Errors
+    /// Those of encoding.
+    pub fn raw_texts(&self, texts: &[String], role: Role) -> Result<Tensor> {
         self.student.embed_all_texts(self.network, texts, role)
+    }
+
+    /// Composes queries of pictures and texts, both `[queries, dimension]` as the model gives them: normalised.
+    ///
+    /// # Errors
+    /// `Internal` if a tensor is missing.
+    pub fn compose(&self, images: &Tensor, texts: &Tensor) -> Result<Tensor> {
+        self.student.compose(self.tensors, images, texts, None)
+    }
+
+    /// The same through a combiner whose weights are new; `None` without a combiner.
+    ///
+    /// # Errors
+    /// `Internal` if a tensor is missing.
+    pub fn compose_untrained(&self, images: &Tensor, texts: &Tensor) -> Result<Option<Tensor>> {
+        self.student.compose_untrained(images, texts)
     }
 }

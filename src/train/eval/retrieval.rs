@@ -179,7 +179,8 @@ impl Evaluator for Retrieval {
         figures.push(("median_rank".to_owned(), median));
         figures.push(("queries".to_owned(), n as f64));
         figures.push(("gallery".to_owned(), n_gallery as f64));
-        Ok(Measured { figures, ranks: found, trained_queries: self.query.trained(&queries, subject.corpus) })
+        let trained_queries = self.query.trained(&queries, subject.corpus);
+        Ok(Measured { figures, ranks: found, trained_queries, ..Measured::default() })
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Adding a term: one file that exports `PIECE`, its `mod` line, its line in [`ALL`].
 
+mod composed;
 mod cyclic;
 mod features;
 mod interactive;
@@ -17,6 +18,7 @@ use crate::Result;
 
 /// Every term, alphabetic.
 pub const ALL: &[&Piece<dyn Term>] = &[
+    &composed::PIECE,
     &cyclic::PIECE,
     &features::PIECE,
     &interactive::PIECE,
@@ -38,6 +40,28 @@ pub struct Views {
     pub bank: Option<Bank>,
     /// What a teacher says about the same rows; without gradient.
     pub targets: Option<Targets>,
+    /// The rows as composed queries, if the recipe has some: the first pictures are references, the second targets.
+    pub composed: Option<ComposedQueries>,
+}
+
+/// The rows of a step as composed queries.
+pub struct ComposedQueries {
+    /// `[batch, dimension]`, normalised.
+    pub queries: Tensor,
+    /// int64 `[batch]`: numbers of the targets, equal where two rows mean the same picture.
+    pub targets: Tensor,
+    /// Every picture that the run learns from, if the image tower does not change.
+    pub gallery: Option<Gallery>,
+}
+
+/// Pictures that a composed query is looked for among.
+pub struct Gallery {
+    /// `[pictures, dimension]`, normalised.
+    pub vectors: Tensor,
+    /// int64 `[batch]`: each row's target among the pictures.
+    pub places: Tensor,
+    /// bool `[batch, pictures]`: true for what is no wrong answer of a row: its reference, and drawings of other domains.
+    pub excluded: Tensor,
 }
 
 /// One text for each concept of the run.

@@ -141,7 +141,7 @@ impl Rows for BoundConcepts {
                 let mut domains: Vec<&Vec<usize>> = self.concepts[&concept].iter().collect();
                 domains.shuffle(&mut random);
                 let examples = domains.iter().cycle().take(self.drawings);
-                Row { examples: examples.filter_map(|items| items.choose(&mut random).copied()).collect() }
+                Row::of(examples.filter_map(|items| items.choose(&mut random).copied()).collect())
             })
             .collect()
     }

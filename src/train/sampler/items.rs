@@ -31,7 +31,7 @@ struct BoundItems {
 
 impl Rows for BoundItems {
     fn rows(&mut self, first: u64, n: usize) -> Vec<Row> {
-        (first..first + n as u64).map(|place| Row { examples: vec![self.items[self.order.at(place)]] }).collect()
+        (first..first + n as u64).map(|place| Row::of(vec![self.items[self.order.at(place)]])).collect()
     }
 
     fn epoch(&self) -> usize {

@@ -6,18 +6,30 @@ mod concepts;
 mod items;
 mod order;
 mod replay;
+mod triplets;
 
 use super::data::Corpus;
 use super::piece::Piece;
 use crate::Result;
 
 /// Every sampler, alphabetic.
-pub const ALL: &[&Piece<dyn Sampler>] = &[&concepts::PIECE, &items::PIECE, &replay::PIECE];
+pub const ALL: &[&Piece<dyn Sampler>] = &[&concepts::PIECE, &items::PIECE, &replay::PIECE, &triplets::PIECE];
 
-/// Examples that stand side by side in a step: they show one concept, each in its own view.
+/// Examples that stand side by side in a step: they show one concept, each in its own view; or a composed query's reference and
+/// target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
     pub examples: Vec<usize>,
+    /// The number of the composed query, whose wording is the row's text.
+    pub triplet: Option<usize>,
+}
+
+impl Row {
+    /// A row that shows one concept.
+    #[must_use]
+    pub const fn of(examples: Vec<usize>) -> Self {
+        Self { examples, triplet: None }
+    }
 }
 
 /// Chooses rows; a pure function of corpus, seed and row number, so that a resumed run sees what the first would have.

@@ -159,7 +159,7 @@ impl Rows for BoundReplay {
                 let drawn: f64 = random_for(seed, "replayed", &[place]).random();
                 let chosen = self.parts.iter().position(|(chance, _)| drawn < *chance).unwrap_or(last);
                 let Part { items, turns } = &mut self.parts[chosen].1;
-                Row { examples: vec![items[turns.at(place)]] }
+                Row::of(vec![items[turns.at(place)]])
             })
             .collect()
     }

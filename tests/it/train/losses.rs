@@ -3,7 +3,7 @@
 //! The reference values were computed by the published loss functions (torch 1.12.1, float64) on the vectors below: open_clip's
 //! `ClipLoss` and `SigLipLoss`, CyCLIP's `get_loss`, CLIP-KD's `KDClipLoss`, RegionCLIP's `MILCrossEntropy`.
 
-use pictor::train::loss::{ALL, Bank, Targets, Term, Views};
+use pictor::train::loss::{ALL, Bank, ComposedQueries, Gallery, Targets, Term, Views};
 use pictor::train::optim::adamw::{AdamW, AdamWSettings, Rate};
 use pictor::train::piece::{Settings, build};
 use tch::{Kind, Tensor};
@@ -41,6 +41,28 @@ fn views(kind: Kind) -> Views {
             images: Some(rows(8, |i, j| (0.3 * i + 0.8 * j + 0.15 * i * j).cos()).to_kind(kind)),
             texts: Some(rows(8, |i, j| (0.3 * i + 0.8 * j + 0.15 * i * j + 0.5 * (i + j).sin()).cos()).to_kind(kind)),
         }),
+        composed: Some(composed(&images().to_kind(kind), &texts().to_kind(kind))),
+    }
+}
+
+/// Rows as composed queries whose query is the sum of the first views; the fourth means what the second means, and the gallery's first
+/// picture is no wrong answer of the third.
+fn composed(images: &Tensor, texts: &Tensor) -> ComposedQueries {
+    let sum = images + texts;
+    let excluded = Tensor::zeros([ROWS as i64, ROWS as i64 + 1], (Kind::Bool, tch::Device::Cpu));
+    let _ = excluded.get(2).get(0).fill_(1);
+    let pictures = Tensor::cat(
+        &[rows(8, |i, j| (1.7 * i - 0.4 * j).cos()).narrow(0, 0, 1), images.roll(1, 1).to_kind(Kind::Double)],
+        0,
+    );
+    ComposedQueries {
+        queries: &sum / sum.norm_scalaropt_dim(2.0, [1_i64].as_slice(), true),
+        targets: Tensor::from_slice(&[10_i64, 11, 12, 11, 14, 15]),
+        gallery: Some(Gallery {
+            vectors: pictures.to_kind(images.kind()),
+            places: Tensor::from_slice(&[1_i64, 2, 3, 4, 5, 6]),
+            excluded,
+        }),
     }
 }
 
@@ -61,7 +83,7 @@ fn loss(term: &dyn Term, views: &Views) -> Tensor {
 }
 
 fn one_view(images: Tensor, texts: Tensor) -> Views {
-    Views { images: vec![images], texts: vec![texts], bank: None, targets: None, ..views(Kind::Double) }
+    Views { images: vec![images], texts: vec![texts], bank: None, targets: None, composed: None, ..views(Kind::Double) }
 }
 
 fn check(found: f64, expected: f64, tolerance: f64) {
@@ -196,7 +218,10 @@ fn terms_say_what_they_miss() {
 }
 
 /// One table for each term and way of using it.
-const TERMS: [&str; 11] = [
+const TERMS: [&str; 14] = [
+    "term = \"composed\"\nscale = 5.0",
+    "term = \"composed\"\nscale = 5.0\nmask_same_target = true",
+    "term = \"composed\"\nscale = 5.0\nover = \"gallery\"",
     "term = \"cyclic\"",
     "term = \"features\"",
     "term = \"interactive\"",
@@ -234,6 +259,15 @@ fn terms_are_finite_and_do_not_depend_on_the_order_of_rows() {
                 images: targets.images.as_ref().map(shuffle),
                 texts: targets.texts.as_ref().map(shuffle),
             }),
+            composed: views.composed.as_ref().map(|composed| ComposedQueries {
+                queries: shuffle(&composed.queries),
+                targets: shuffle(&composed.targets),
+                gallery: composed.gallery.as_ref().map(|gallery| Gallery {
+                    vectors: gallery.vectors.copy(),
+                    places: shuffle(&gallery.places),
+                    excluded: shuffle(&gallery.excluded),
+                }),
+            }),
         };
         let (one, other) = (loss(&*term, &views).double_value(&[]), loss(&*term, &shuffled).double_value(&[]));
         assert!(one.is_finite(), "{table}: {one}");
@@ -256,6 +290,7 @@ fn terms_learn_one_batch_by_their_gradients() {
             let mut views = views(Kind::Double);
             views.images = leaves[..2].iter().map(Tensor::shallow_clone).collect();
             views.texts = leaves[2..].iter().map(Tensor::shallow_clone).collect();
+            views.composed = Some(composed(&leaves[0], &leaves[2]));
             loss(&*term, &views)
         };
         let start = value(&leaves);

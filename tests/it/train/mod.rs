@@ -2,6 +2,7 @@
 //! world, and whole runs of the trainer with what a recipe can ask of them.
 
 mod augmentations;
+mod composed;
 mod losses;
 mod optimiser;
 mod recipes;
@@ -9,4 +10,5 @@ mod replay;
 mod rules;
 mod runs;
 mod toy;
+mod triplets;
 mod world;

@@ -170,6 +170,7 @@ fn train(world: &World, seed: u64, run: &Run<'_>) -> Towers {
             concepts: rows,
             bank: None,
             targets,
+            composed: None,
         };
         let mut total = Tensor::zeros([], (Kind::Float, Device::Cpu));
         for (weight, term) in &terms {
