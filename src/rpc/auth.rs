@@ -25,6 +25,38 @@ impl fmt::Debug for ApiKeys {
 /// Shorter keys are guessed too easily.
 const MIN_KEY_BYTES: usize = 16;
 
+/// Why a call is not allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    Missing,
+    Unknown,
+    TooSmall { needed: Scope, granted: Scope },
+}
+
+impl Refusal {
+    /// The stable word for programs.
+    #[must_use]
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Missing => "API_KEY_MISSING",
+            Self::Unknown => "API_KEY_UNKNOWN",
+            Self::TooSmall { .. } => "SCOPE_TOO_SMALL",
+        }
+    }
+
+    /// What a caller of `path` reads.
+    #[must_use]
+    pub fn message(self, path: &str) -> String {
+        match self {
+            Self::Missing => "send the header `authorization: Bearer KEY`".to_owned(),
+            Self::Unknown => "this API key is not one of the server's".to_owned(),
+            Self::TooSmall { needed, granted } => {
+                format!("{path} needs a key of scope {}, this key has {}", needed.name(), granted.name())
+            }
+        }
+    }
+}
+
 impl ApiKeys {
     /// Reads a key file: one `SCOPE KEY` a line, SCOPE one of read, write, admin; `#` starts a comment line.
     ///
@@ -75,22 +107,15 @@ impl ApiKeys {
         !self.0.is_empty()
     }
 
-    /// Allows a call of `path`, or says why not.
+    /// The scope of the caller's key; the largest if no keys are set.
     ///
     /// # Errors
-    /// UNAUTHENTICATED without a known key, PERMISSION_DENIED if its scope is too small.
-    pub fn authorize(&self, path: &str, headers: &HeaderMap) -> Result<(), Status> {
+    /// [`Refusal::Missing`], [`Refusal::Unknown`].
+    pub fn granted(&self, headers: &HeaderMap) -> Result<Scope, Refusal> {
         if !self.is_required() {
-            return Ok(());
+            return Ok(Scope::Admin);
         }
-        let Some(key) = key_of(headers) else {
-            return Err(refusal(
-                tonic::Code::Unauthenticated,
-                "API_KEY_MISSING",
-                "send the header `authorization: Bearer KEY`",
-            ));
-        };
-        let hash = blake3::hash(key);
+        let hash = blake3::hash(key_of(headers).ok_or(Refusal::Missing)?);
         let mut granted = None;
         // Every key is compared, each in constant time, so that timing tells nothing about them.
         for (known, scope) in &self.0 {
@@ -99,20 +124,38 @@ impl ApiKeys {
                 granted = granted.max(Some(*scope));
             }
         }
-        let Some(granted) = granted else {
-            return Err(refusal(
-                tonic::Code::Unauthenticated,
-                "API_KEY_UNKNOWN",
-                "this API key is not one of the server's",
-            ));
+        granted.ok_or(Refusal::Unknown)
+    }
+
+    /// Allows what needs this scope, or says why not.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub fn check(&self, needed: Scope, headers: &HeaderMap) -> Result<(), Refusal> {
+        let granted = self.granted(headers)?;
+        if granted >= needed { Ok(()) } else { Err(Refusal::TooSmall { needed, granted }) }
+    }
+
+    /// Allows a call of an RPC by its path, or says why not.
+    ///
+    /// # Errors
+    /// UNAUTHENTICATED without a known key, PERMISSION_DENIED if its scope is too small.
+    pub fn authorize(&self, path: &str, headers: &HeaderMap) -> Result<(), Status> {
+        if !self.is_required() {
+            return Ok(());
+        }
+        let refuse = |refusal: Refusal| {
+            let code = match refusal {
+                Refusal::Missing | Refusal::Unknown => tonic::Code::Unauthenticated,
+                Refusal::TooSmall { .. } => tonic::Code::PermissionDenied,
+            };
+            status(code, refusal.reason(), &refusal.message(path))
         };
+        let granted = self.granted(headers).map_err(refuse)?;
         match scope_of(path) {
             Some(needed) if granted >= needed => Ok(()),
-            Some(needed) => {
-                let message = format!("{path} needs a key of scope {}, this key has {}", needed.name(), granted.name());
-                Err(refusal(tonic::Code::PermissionDenied, "SCOPE_TOO_SMALL", &message))
-            }
-            None => Err(refusal(tonic::Code::Unimplemented, "UNKNOWN_METHOD", &format!("{path} is not served"))),
+            Some(needed) => Err(refuse(Refusal::TooSmall { needed, granted })),
+            None => Err(status(tonic::Code::Unimplemented, "UNKNOWN_METHOD", &format!("{path} is not served"))),
         }
     }
 }
@@ -122,7 +165,7 @@ fn key_of(headers: &HeaderMap) -> Option<&[u8]> {
     bearer.or_else(|| headers.get("x-api-key").map(|value| value.as_bytes()))
 }
 
-fn refusal(code: tonic::Code, reason: &str, message: &str) -> Status {
+fn status(code: tonic::Code, reason: &str, message: &str) -> Status {
     Status::with_error_details(
         code,
         message,
