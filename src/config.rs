@@ -25,7 +25,7 @@ pub struct ServeArgs {
     /// Where gRPC is served [default: 127.0.0.1:7600].
     #[arg(long, value_name = "ADDRESS", env = "PICTOR_GRPC")]
     pub grpc: Option<SocketAddr>,
-    /// Where /livez, /readyz and /metrics are served [default: 127.0.0.1:7601].
+    /// Where the page, the JSON API, /livez, /readyz and /metrics are served [default: 127.0.0.1:7601].
     #[arg(long, value_name = "ADDRESS", env = "PICTOR_HTTP")]
     pub http: Option<SocketAddr>,
     /// auto, cpu or cuda:N [default: auto].

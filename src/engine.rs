@@ -1,9 +1,11 @@
 //! The door: wires catalog, encoders and search together. Cheap to clone; everything above it only converts.
 
+mod abilities;
 mod catalogue;
 mod generations;
 mod items;
 mod jobs;
+mod pictures;
 mod report;
 mod spaces;
 
@@ -11,6 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
+pub use abilities::Takes;
 pub use catalogue::CollectionSpec;
 pub use generations::DroppedGeneration;
 pub use items::{Deleted, ItemPage};
@@ -55,6 +58,7 @@ struct Shared {
     composers: Composers,
     jobs: Jobs,
     metrics: Arc<Metrics>,
+    thumbnails: pictures::Thumbnails,
     settings: EngineSettings,
     device: String,
     started: Timestamp,
@@ -71,6 +75,7 @@ impl Engine {
     pub fn open(settings: EngineSettings) -> Result<Self> {
         let resources = settings.resources;
         let device = device_name(settings.device.resolve()?);
+        let decode_budget = Arc::new(DecodeBudget::new(resources.decode_bytes));
         let encoders = EncoderRegistry::open(
             &settings.models_dir,
             EncodeSettings {
@@ -80,7 +85,7 @@ impl Engine {
                 queue_capacity: settings.encode_queue,
                 weight_bytes: resources.encoder_bytes,
                 cache_bytes: resources.query_cache_bytes,
-                decode_budget: Arc::new(DecodeBudget::new(resources.decode_bytes)),
+                decode_budget: Arc::clone(&decode_budget),
                 ..EncodeSettings::default()
             },
         )?;
@@ -107,6 +112,7 @@ impl Engine {
             encoders,
             composers: Composers::open(&settings.models_dir, resources.composer_bytes),
             metrics: Arc::default(),
+            thumbnails: pictures::Thumbnails::new(resources.threads, decode_budget),
             settings,
             device,
             started: Timestamp::now(),

@@ -100,8 +100,10 @@ fn serve(settings: &ServeSettings) -> anyhow::Result<()> {
         // Bound first, so that a taken port is reported before the data is opened.
         let grpc = TcpListener::bind(settings.grpc).await.with_context(|| format!("listening on {}", settings.grpc))?;
         let http = TcpListener::bind(settings.http).await.with_context(|| format!("listening on {}", settings.http))?;
-        if !settings.grpc.ip().is_loopback() && !keys.is_required() {
-            tracing::warn!("serving {} to the network without API keys; set --api-key-file", settings.grpc);
+        for address in [settings.grpc, settings.http] {
+            if !address.ip().is_loopback() && !keys.is_required() {
+                tracing::warn!("serving {address} to the network without API keys; set --api-key-file");
+            }
         }
         let engine_settings = EngineSettings {
             data_dir: settings.data_dir.clone(),

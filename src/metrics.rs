@@ -35,12 +35,19 @@ struct EncoderLabels {
     encoder: String,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct HttpLabels {
+    route: &'static str,
+    status: u16,
+}
+
 /// Everything that `/metrics` shows.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
     calls: Family<CallLabels, Counter>,
     call_seconds: Family<MethodLabels, Histogram, fn() -> Histogram>,
+    http_requests: Family<HttpLabels, Counter>,
     items: Family<CollectionLabels, Gauge>,
     vectors: Family<CollectionLabels, Gauge>,
     index_bytes: Family<CollectionLabels, Gauge>,
@@ -66,6 +73,8 @@ impl Default for Metrics {
         let call_seconds =
             Family::<MethodLabels, Histogram, fn() -> Histogram>::new_with_constructor(latency_histogram);
         registry.register_with_unit("call", "Time to answer a gRPC call", Unit::Seconds, call_seconds.clone());
+        let http_requests = Family::default();
+        registry.register("http_requests", "HTTP requests by route and status", http_requests.clone());
         let mut by_collection = |name: &str, help: &str| {
             let family = Family::<CollectionLabels, Gauge>::default();
             registry.register(name, help, family.clone());
@@ -93,6 +102,7 @@ impl Default for Metrics {
             registry,
             calls,
             call_seconds,
+            http_requests,
             items,
             vectors,
             index_bytes,
@@ -112,6 +122,11 @@ impl Metrics {
     pub fn record_call(&self, method: &str, code: Code, elapsed: Duration) {
         self.calls.get_or_create(&CallLabels { method: method.to_owned(), code: code_name(code) }).inc();
         self.call_seconds.get_or_create(&MethodLabels { method: method.to_owned() }).observe(elapsed.as_secs_f64());
+    }
+
+    /// Counts an answered HTTP request; `route` is a pattern of the table of routes, never a caller's path.
+    pub fn record_http(&self, route: &'static str, status: u16) {
+        self.http_requests.get_or_create(&HttpLabels { route, status }).inc();
     }
 
     /// Writes everything in the OpenMetrics text format, with `stats` as the present state.

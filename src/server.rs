@@ -3,7 +3,8 @@
 use std::future::Future;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use axum::serve::ListenerExt as _;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
@@ -37,6 +38,7 @@ pub async fn run(
     keys: ApiKeys,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<()> {
+    let address = http.local_addr().map_err(|error| Error::Internal(format!("the HTTP listener: {error}")))?;
     let (stop, stopping) = watch::channel(false);
     let (health, health_service) = tonic_health::server::health_reporter();
     let follower = tokio::spawn(follow_health(engine.clone(), health, stopping.clone()));
@@ -58,20 +60,24 @@ pub async fn run(
         .http2_max_header_list_size(16 << 10)
         .initial_stream_window_size(4 << 20)
         .initial_connection_window_size(16 << 20)
-        .layer(CallLayer::new(keys, engine.metrics()))
+        .layer(CallLayer::new(keys.clone(), engine.metrics()))
         .add_routes(routes)
         .serve_with_incoming_shutdown(TcpIncoming::from(grpc).with_nodelay(Some(true)), stopped(stopping.clone()));
-    let http_server = axum::serve(http, http::router(engine.clone())).with_graceful_shutdown(stopped(stopping));
+    let service = http::Service::new(engine.clone(), keys, address);
+    let http_server =
+        axum::serve(http.tap_io(no_delay), http::router(service)).with_graceful_shutdown(stopped(stopping));
 
     let grpc_task = tokio::spawn(grpc_server);
-    let http_task = tokio::spawn(async move { http_server.await });
+    let mut http_task = tokio::spawn(async move { http_server.await });
     shutdown.await;
     tracing::info!("stopping: calls in work may finish");
     // Nobody is left to receive only if a server failed already, which is reported below.
     let _ = stop.send(true);
-    let served = tokio::time::timeout(DRAIN, grpc_task).await;
-    // Probes are answered until the last call is done.
-    http_task.abort();
+    let until = tokio::time::Instant::now() + DRAIN;
+    let served = tokio::time::timeout_at(until, grpc_task).await;
+    if tokio::time::timeout_at(until, &mut http_task).await.is_err() {
+        http_task.abort();
+    }
     follower.abort();
     engine.close().await?;
     match served {
@@ -82,6 +88,13 @@ pub async fn run(
             tracing::warn!("some calls were still in work after {DRAIN:?} and were cut off");
             Ok(())
         }
+    }
+}
+
+/// An answer's last bytes do not wait for the acknowledgement of the ones before.
+fn no_delay(stream: &mut TcpStream) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "an HTTP connection keeps its delay");
     }
 }
 

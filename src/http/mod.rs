@@ -1,41 +1,51 @@
-//! HTTP for operators: `/livez`, `/readyz`, `/metrics`.
+//! HTTP: the JSON API, the page, and what operators ask. Convert, call the engine, convert; docs/http.md is the manual.
 
-use axum::Router;
-use axum::extract::State;
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+mod answer;
+mod assets;
+mod body;
+mod collections;
+mod guard;
+mod items;
+mod operators;
+mod problem;
+mod query;
+mod routes;
+mod search;
+mod url;
+
+pub use routes::{Access, ROUTES, Route, router};
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
 
 use crate::engine::Engine;
+use crate::rpc::auth::ApiKeys;
+use crate::types::limits::HTTP_BODIES_BYTES;
 
-/// The routes over one engine.
-pub fn router(engine: Engine) -> Router {
-    Router::new()
-        .route("/livez", get(async || "alive\n"))
-        .route("/readyz", get(readyz))
-        .route("/metrics", get(metrics))
-        .with_state(engine)
+/// What every handler has; cheap to clone.
+#[derive(Clone)]
+pub struct Service(Arc<Inner>);
+
+struct Inner {
+    engine: Engine,
+    keys: ApiKeys,
+    /// True if only this machine can connect.
+    is_loopback: bool,
+    /// Room for bodies, in KiB.
+    bodies: Arc<Semaphore>,
 }
 
-/// 200 once everything serves; else 503 with one line for each problem.
-async fn readyz(State(engine): State<Engine>) -> Response {
-    let problems = engine.problems();
-    if problems.is_empty() {
-        return "ready\n".into_response();
+impl Service {
+    /// A service over one engine, for a listener bound to `address`.
+    #[must_use]
+    pub fn new(engine: Engine, keys: ApiKeys, address: SocketAddr) -> Self {
+        let bodies = Arc::new(Semaphore::new(HTTP_BODIES_BYTES.get() >> 10));
+        Self(Arc::new(Inner { engine, keys, is_loopback: address.ip().is_loopback(), bodies }))
     }
-    (StatusCode::SERVICE_UNAVAILABLE, problems.join("\n") + "\n").into_response()
-}
 
-async fn metrics(State(engine): State<Engine>) -> Response {
-    let rendered = match engine.stats().await {
-        Ok(stats) => engine.metrics().render(&stats),
-        Err(error) => Err(error),
-    };
-    match rendered {
-        Ok(text) => {
-            let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-            ([(header::CONTENT_TYPE, content_type)], text).into_response()
-        }
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+    fn engine(&self) -> &Engine {
+        &self.0.engine
     }
 }

@@ -96,4 +96,12 @@ limits! {
     STREAMS_PER_CONNECTION = 256;
     /// Batches of one upsert stream that may be in work.
     STREAM_BATCHES_IN_FLIGHT = 4;
+    /// Bytes of one HTTP request's body; a picture of `MEDIA_BYTES` fits, also in base64.
+    HTTP_BODY_BYTES = 48 << 20;
+    /// Bytes of the bodies of all HTTP requests that are in work.
+    HTTP_BODIES_BYTES = 256 << 20;
+    /// Milliseconds that an HTTP call may take.
+    HTTP_CALL_MS = 60_000;
+    /// Thumbnails that may be in work or wait.
+    THUMBNAILS_IN_WORK = 512;
 }

@@ -11,6 +11,7 @@ mod errors;
 mod finetune;
 mod fixture;
 mod generations;
+mod http;
 mod image;
 mod ingest;
 mod jobs;
