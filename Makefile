@@ -14,13 +14,15 @@ build: setup
 demo: build
 	@scripts/demo.sh
 
-# Everything, with short fault runs.
+# Everything, with short fault runs; the walk through the page only with PICTOR_BROWSER=1.
 test: setup
 	$(CARGO) test --release --locked --workspace
+	@scripts/browser.sh
 
-# Full fault counts and the long model test; up to two hours.
+# Full fault counts, the long model test and a walk through the page in a browser; up to two hours.
 verify: setup
 	PICTOR_VERIFY=1 $(CARGO) test --release --locked --workspace -- --test-threads=2
+	@PICTOR_VERIFY=1 scripts/browser.sh
 
 lint: setup
 	$(CARGO) fmt --all --check

@@ -106,6 +106,7 @@ by_hand() {
 
 Go on by hand:
 $1
+  $3  (the page: search in words or by a picture, and say what should be different)
   $bin/pictor --url $2 search emoji --text 'a cup of something hot' --limit 5
   $bin/pictor --url $2 search emoji --item 1f98a --filter 'group = "Animals & Nature"'
   $bin/pictor --url $2 search emoji --field image --text 'a slice of cake'
@@ -119,12 +120,12 @@ $1
 HAND
 }
 if [ "$keep" = yes ] && [ "$searches" = 0 ] && [ "$finetuned" = 0 ]; then
-  by_hand "  (the server is running until Ctrl-C)" "$PICTOR_URL"
+  by_hand "  (the server is running until Ctrl-C)" "$PICTOR_URL" "http://127.0.0.1:$http/"
   wait "$server" || true
   server=
 else
   stop_server
-  by_hand "  $bin/pictor-server serve --data-dir $data/store --models-dir $data/models &" http://127.0.0.1:7600
+  by_hand "  $bin/pictor-server serve --data-dir $data/store --models-dir $data/models &" http://127.0.0.1:7600 http://127.0.0.1:7601/
 fi
 [ "$searches" = 0 ] || exit "$searches"
 exit "$finetuned"
