@@ -108,11 +108,21 @@ class Visit {
 
 async function walk(browser, name, url, viewport, steps) {
   const started = Date.now();
+  let shift = 0;
   const context = await browser.newContext({ viewport, reducedMotion: "no-preference", locale: "en-US" });
+  await context.addInitScript(() => {
+    window.shift = 0;
+    const add = (list) => {
+      for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shift += entry.value;
+    };
+    new PerformanceObserver(add).observe({ type: "layout-shift", buffered: true });
+  });
   const visit = new Visit(await context.newPage(), url);
   visit.page.setDefaultTimeout(20_000);
   try {
     await steps(visit);
+    shift = await visit.page.evaluate(() => window.shift);
+    check(shift < 0.1, `what stood on the page moved by itself: ${shift}`);
     check(visit.problems.length === 0, visit.problems.join("\n"));
   } catch (error) {
     await visit.page.screenshot({ path: path.resolve(".deps/browser/failed.png") }).catch(() => undefined);
@@ -121,7 +131,7 @@ async function walk(browser, name, url, viewport, steps) {
   } finally {
     await context.close();
   }
-  console.log(`browser: ${name}: ${((Date.now() - started) / 1000).toFixed(1)} s`);
+  console.log(`browser: ${name}: ${((Date.now() - started) / 1000).toFixed(1)} s, layout shift ${shift.toFixed(3)}`);
 }
 
 async function main() {

@@ -73,7 +73,13 @@ export async function refusals(visit, server) {
   await visit.settled();
   await visit.drop("letter.txt", "text/plain", Buffer.from("Dear"));
   check((await visit.text("#notice")).includes("is no picture"), "a file that is none is not even sent");
-  await visit.open("#collection=emoji&field=text&step=p%3A1+gone.png");
+  const png = await page.screenshot({ clip: { x: 0, y: 0, width: 64, height: 64 } });
+  await visit.answer(() => visit.drop("good.png", "image/png", png));
+  await visit.answer(() => page.locator("#field").selectOption("text"));
+  check((await visit.text("#notice")).includes("This field cannot answer that"), "a field of texts and a picture");
+  await visit.accessible("a field that cannot answer");
+  await visit.answer(() => page.getByRole("button", { name: "Search another field" }).click());
+  same([await page.locator("#field").inputValue(), await visit.text("#status")], ["image", "24 hits"], "another field can");
   await visit.open("#collection=emoji&field=nothing&step=t%3Aa+bird");
   check((await visit.text("#notice")).includes("There is no such field"), "an unknown field");
   await visit.open("#collection=emoji&field=image&step=i%3Aghost");

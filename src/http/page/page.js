@@ -109,6 +109,9 @@ async function update(isFresh = false) {
   showPlaces();
   showWords();
   showQuery();
+  const last = trail.current(state).at(-1);
+  // What the browser's history lists.
+  document.title = last ? `${shorten(labelOf(last), 60)} – Pictor` : "Pictor";
   await search();
 }
 
