@@ -99,6 +99,24 @@ impl Coefficients {
         Self { taps, weights }
     }
 
+    /// The weights of output pixels that are the input pixels of the same number.
+    pub(super) fn identity(start: usize, count: usize) -> Self {
+        let taps = (0..count).map(|index| (start + index, index..index + 1)).collect();
+        Self { taps, weights: vec![1 << PRECISION_BITS; count] }
+    }
+
+    /// The same for the input without `margin` black pixels before and behind its `length` others; black adds nothing.
+    pub(super) fn without_margin(mut self, margin: usize, length: usize) -> Self {
+        for (first, range) in &mut self.taps {
+            let inside = |pixel: usize| pixel.clamp(margin, margin + length);
+            let (from, to) = (inside(*first), inside(*first + range.len()));
+            let start = range.start + from.saturating_sub(*first).min(range.len());
+            *range = start..start + (to - from);
+            *first = from - margin;
+        }
+        self
+    }
+
     /// The first input pixel of the `index`-th output pixel of the range, and the weights from there on.
     #[inline(always)]
     pub(super) fn at(&self, index: usize) -> (usize, &[i32]) {

@@ -1,6 +1,7 @@
 //! What a model wants of its pictures: size, crop, filter, mean and deviation.
 
 use super::coefficients::Filter;
+use super::pad::{PadRule, is_possible};
 use crate::{Error, Result};
 
 /// Counts the changes of what decoding and preparing make of the same bytes. Part of a model's fingerprint.
@@ -12,6 +13,9 @@ pub const MAX_SIDE: u32 = 2048;
 /// How pictures are prepared for a model. Its JSON is part of the fingerprint.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct ImageConfig {
+    /// Before resizing. Absent from the JSON of a configuration without it, whose fingerprint is older than padding.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pad: Option<PadRule>,
     pub resize: ResizeRule,
     pub filter: Filter,
     /// Cut from the middle after resizing; pictures that are too small are padded with black.
@@ -62,6 +66,7 @@ const HALF: ([f32; 3], [f32; 3]) = ([0.5; 3], [0.5; 3]);
 
 const fn shortest_and_crop(side: u32) -> ImageConfig {
     ImageConfig {
+        pad: None,
         resize: ResizeRule::Shortest(side),
         filter: Filter::Bicubic,
         crop: Some(CropRule { height: side, width: side, rounding: CropRounding::Floor }),
@@ -72,7 +77,7 @@ const fn shortest_and_crop(side: u32) -> ImageConfig {
 
 const fn squash(side: u32, filter: Filter) -> ImageConfig {
     let resize = ResizeRule::Exact { height: side, width: side };
-    ImageConfig { resize, filter, crop: None, mean: HALF.0, std: HALF.1 }
+    ImageConfig { pad: None, resize, filter, crop: None, mean: HALF.0, std: HALF.1 }
 }
 
 impl ImageConfig {
@@ -123,6 +128,11 @@ impl ImageConfig {
             1..=MAX_SIDE => Ok(()),
             _ => Err(invalid(name, format!("expected 1 to {MAX_SIDE} pixels, found {value}"))),
         };
+        if let Some(PadRule::Target { ratio }) = self.pad
+            && !is_possible(ratio)
+        {
+            return Err(invalid("pictor_pad.ratio", format!("expected 1 to 100, found {ratio}")));
+        }
         match self.resize {
             ResizeRule::None => {}
             ResizeRule::Shortest(length) | ResizeRule::Longest(length) => side("size", length)?,

@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::coefficients::Filter;
 use super::config::{CropRounding, CropRule, ImageConfig, MAX_SIDE, ResizeRule, invalid, unsupported};
+use super::pad::PadRule;
 use crate::Result;
 
 type Entries = Map<String, Value>;
@@ -54,6 +55,7 @@ impl ImageConfig {
             (config.mean, config.std) = ([0.0; 3], [1.0; 3]);
         }
         rescale(&mut config, entries)?;
+        config.pad = pad(entries)?;
         config.check()?;
         Ok(config)
     }
@@ -111,7 +113,7 @@ fn read_open_clip(
     };
     let mean = numbers(["mean", "image_mean"], defaults.mean)?;
     let std = numbers(["std", "image_std"], defaults.std)?;
-    let config = ImageConfig { resize, filter, crop, mean, std };
+    let config = ImageConfig { pad: pad(entries)?, resize, filter, crop, mean, std };
     config.check()?;
     Ok(config)
 }
@@ -131,6 +133,29 @@ fn refuse_other_steps(entries: &Entries) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Our own entry: no published processor pads before it resizes.
+fn pad(entries: &Entries) -> Result<Option<PadRule>> {
+    let Some(value) = present(entries, "pictor_pad") else { return Ok(None) };
+    let rule = object("pictor_pad", value)?;
+    let ratio = match present(rule, "ratio") {
+        None => None,
+        Some(ratio) => Some(
+            ratio.as_f64().ok_or_else(|| invalid("pictor_pad.ratio", format!("expected a number, found {ratio}")))?,
+        ),
+    };
+    let kind = rule.get("kind").and_then(Value::as_str);
+    let unknown = rule.keys().find(|name| !matches!(name.as_str(), "kind" | "ratio"));
+    match (kind, ratio, unknown) {
+        (Some("target"), None, None) => Ok(Some(PadRule::TARGET)),
+        (Some("target"), Some(ratio), None) => Ok(Some(PadRule::Target { ratio })),
+        (Some("square"), None, None) => Ok(Some(PadRule::Square)),
+        _ => {
+            let expected = r#"expected {"kind": "target", "ratio": 1.25} or {"kind": "square"}"#;
+            Err(invalid("pictor_pad", format!("{expected}, found {value}")))
+        }
+    }
 }
 
 /// A factor other than 1/255 is the same as another mean and deviation.
@@ -302,7 +327,36 @@ mod tests {
             "std": [0.4, 0.5, 0.6], "interpolation": "bicubic", "resize_mode": "shortest", "fill_color": 0});
         let crop = Some(CropRule { height: 512, width: 512, rounding: CropRounding::HalfEven });
         let (mean, std) = ([0.1, 0.2, 0.3], [0.4, 0.5, 0.6]);
-        check(jina, ImageConfig { resize: ResizeRule::Shortest(512), filter: Filter::Bicubic, crop, mean, std });
+        check(
+            jina,
+            ImageConfig { pad: None, resize: ResizeRule::Shortest(512), filter: Filter::Bicubic, crop, mean, std },
+        );
+    }
+
+    #[test]
+    fn padding_is_read() {
+        let check = |json: Value, expected: PadRule| {
+            let pad = Some(expected);
+            let found = ImageConfig::from_hugging_face(&json!({ "pictor_pad": json }), &ImageConfig::CLIP);
+            assert_eq!(found.expect("readable"), ImageConfig { pad, ..ImageConfig::CLIP }, "{json}");
+            let found = ImageConfig::from_open_clip(&json!({ "pictor_pad": json }), 224).expect("readable");
+            assert_eq!(found.pad, pad, "{json}");
+        };
+        check(json!({"kind": "target"}), PadRule::TARGET);
+        check(json!({"kind": "target", "ratio": 1.5}), PadRule::Target { ratio: 1.5 });
+        check(json!({"kind": "square"}), PadRule::Square);
+        for json in [
+            json!(true),
+            json!({}),
+            json!({"kind": "white"}),
+            json!({"kind": "target", "ratio": 0.5}),
+            json!({"kind": "target", "ratio": "wide"}),
+            json!({"kind": "square", "ratio": 1.25}),
+            json!({"kind": "target", "colour": 255}),
+        ] {
+            let found = ImageConfig::from_hugging_face(&json!({ "pictor_pad": json }), &ImageConfig::CLIP);
+            assert!(matches!(found, Err(Error::FailedPrecondition { .. })), "{json}: {found:?}");
+        }
     }
 
     #[test]
@@ -374,6 +428,9 @@ mod tests {
             ImageConfig::VIT.fingerprint_text(),
             r#"{"version":1,"config":{"resize":{"exact":{"height":224,"width":224}},"filter":"bilinear","crop":null,"mean":[0.5,0.5,0.5],"std":[0.5,0.5,0.5]}}"#
         );
+        let padded = ImageConfig { pad: Some(PadRule::TARGET), ..ImageConfig::VIT };
+        let text = padded.fingerprint_text();
+        assert!(text.contains(r#"{"pad":{"kind":"target","ratio":1.25},"resize":"#), "{text}");
         let text = serde_json::to_string(&ImageConfig::CLIP).expect("JSON");
         assert_eq!(serde_json::from_str::<ImageConfig>(&text).expect("an ImageConfig"), ImageConfig::CLIP);
     }

@@ -2,7 +2,8 @@
 
 use super::config::{CropRounding, CropRule, ImageConfig, ResizeRule};
 use super::decode::{ImageRule, Pixels, decode};
-use super::resize::{Raster, Window, resize};
+use super::pad::Margin;
+use super::resize::{Raster, Window, resize_padded};
 use crate::{Error, Result};
 
 /// Decodes, resizes and crops for one model. Its outputs all have one size.
@@ -57,12 +58,14 @@ impl ImagePreparer {
     /// Brings decoded pixels to [`ImagePreparer::output_size`].
     #[must_use]
     pub fn fit(&self, pixels: &Pixels) -> Pixels {
-        let (width, height) = resized(self.config.resize, pixels.width, pixels.height);
+        let margin = self.config.pad.map_or(Margin::NONE, |pad| pad.margin(pixels.width, pixels.height));
+        let padded = (pixels.width + 2 * margin.across, pixels.height + 2 * margin.down);
+        let (width, height) = resized(self.config.resize, padded.0, padded.1);
         let crop = self.config.crop;
         let [across, down] = [(width, self.width), (height, self.height)].map(|(has, wants)| cut(crop, has, wants));
         let window = Window { left: across.from, top: down.from, width: across.length, height: down.length };
         let source = Raster::<3> { data: &pixels.data, width: pixels.width, height: pixels.height };
-        let cropped = resize(source, width, height, self.config.filter, window);
+        let cropped = resize_padded(source, margin, width, height, self.config.filter, window);
         if (window.width, window.height) == (self.width, self.height) {
             return Pixels { width: self.width, height: self.height, data: cropped };
         }

@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use super::coefficients::{Coefficients, Filter, PRECISION_BITS, nearest};
+use super::pad::Margin;
 
 /// The wanted part of a resized picture, in its pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +45,22 @@ pub fn resize<const CHANNELS: usize>(
     filter: Filter,
     window: Window,
 ) -> Vec<u8> {
+    resize_padded(source, Margin::NONE, width, height, filter, window)
+}
+
+/// As [`resize`], of the picture with black margins, which take no memory: black adds nothing to a sum.
+///
+/// # Panics
+/// As [`resize`].
+#[must_use]
+pub fn resize_padded<const CHANNELS: usize>(
+    source: Raster<'_, CHANNELS>,
+    margin: Margin,
+    width: u32,
+    height: u32,
+    filter: Filter,
+    window: Window,
+) -> Vec<u8> {
     const { assert!(CHANNELS > 0 && LANES.is_multiple_of(CHANNELS)) };
     let (in_width, in_height) = (source.width as usize, source.height as usize);
     assert_eq!(source.data.len(), in_width * in_height * CHANNELS, "the raster's length");
@@ -57,12 +74,23 @@ pub fn resize<const CHANNELS: usize>(
         return output;
     }
     if filter == Filter::Nearest {
-        take_nearest(source, (width, height), window, &mut output);
+        take_nearest(source, margin, (width, height), window, &mut output);
         return output;
     }
-    let across =
-        (in_width != width as usize).then(|| Coefficients::new(filter, in_width, width as usize, left, columns));
-    let down = (in_height != height as usize).then(|| Coefficients::new(filter, in_height, height as usize, top, rows));
+    let axis = |input: usize, margin: u32, output: u32, start: usize, count: usize| {
+        let (margin, output) = (margin as usize, output as usize);
+        match input + 2 * margin {
+            padded if padded != output => {
+                let weights = Coefficients::new(filter, padded, output, start, count);
+                Some(weights.without_margin(margin, input))
+            }
+            _ if margin > 0 => Some(Coefficients::identity(start, count).without_margin(margin, input)),
+            _ => None,
+        }
+    };
+    let across = axis(in_width, margin.across, width, left, columns);
+    let down = axis(in_height, margin.down, height, top, rows);
+    let padded = (in_width + 2 * margin.across as usize, in_height + 2 * margin.down as usize);
     let view = View { data: source.data, stride: in_width * CHANNELS, left: 0, top: 0 };
     let arch = pulp::Arch::new();
     match (&across, &down) {
@@ -93,10 +121,10 @@ pub fn resize<const CHANNELS: usize>(
                 stride: length,
             });
         }
-        (Some(across), Some(down)) if is_down_first((in_width, in_height), (width as usize, height as usize)) => {
+        (Some(across), Some(down)) if is_down_first(padded, (width as usize, height as usize)) => {
             let needed = across.input_of(0..columns);
             let (from, stride) = (needed.start * CHANNELS, needed.len() * CHANNELS);
-            let strip = (STRIP_BYTES / stride).max(LANES);
+            let strip = (STRIP_BYTES / stride.max(1)).max(LANES);
             for (start, lines) in (0..rows).step_by(strip).zip(output.chunks_mut(strip * columns * CHANNELS)) {
                 let rows = start..rows.min(start + strip);
                 let mut middle = vec![0; rows.len() * stride];
@@ -109,7 +137,7 @@ pub fn resize<const CHANNELS: usize>(
         }
         (Some(across), Some(down)) => {
             let needed = down.input_of(0..rows);
-            let strip = (STRIP_BYTES / (needed.len() * CHANNELS)).max(16);
+            let strip = (STRIP_BYTES / (needed.len() * CHANNELS).max(1)).max(16);
             for start in (0..columns).step_by(strip) {
                 let strip = start..columns.min(start + strip);
                 let length = strip.len() * CHANNELS;
@@ -160,17 +188,24 @@ impl<'a> View<'a> {
 
 fn take_nearest<const CHANNELS: usize>(
     source: Raster<'_, CHANNELS>,
+    margin: Margin,
     (width, height): (u32, u32),
     window: Window,
     output: &mut [u8],
 ) {
     let (in_width, in_height) = (source.width as usize, source.height as usize);
-    let from_x = nearest(in_width, width as usize, window.left as usize, window.width as usize);
-    let from_y = nearest(in_height, height as usize, window.top as usize, window.height as usize);
+    let (across, down) = (margin.across as usize, margin.down as usize);
+    let from_x = nearest(in_width + 2 * across, width as usize, window.left as usize, window.width as usize);
+    let from_y = nearest(in_height + 2 * down, height as usize, window.top as usize, window.height as usize);
+    // What is outside of the picture stays black.
+    let inside = |at: usize, margin: usize, length: usize| at.checked_sub(margin).filter(|at| *at < length);
     for (line, y) in output.chunks_exact_mut(from_x.len() * CHANNELS).zip(from_y) {
+        let Some(y) = inside(y, down, in_height) else { continue };
         let row = source.data[y * in_width * CHANNELS..][..in_width * CHANNELS].as_chunks::<CHANNELS>().0;
         for (pixel, &x) in line.as_chunks_mut::<CHANNELS>().0.iter_mut().zip(&from_x) {
-            *pixel = row[x];
+            if let Some(x) = inside(x, across, in_width) {
+                *pixel = row[x];
+            }
         }
     }
 }
@@ -258,6 +293,10 @@ impl pulp::WithSimd for Down<'_> {
     fn with_simd<S: pulp::Simd>(self, _: S) {
         for (row, line) in self.rows.zip(self.output.chunks_mut(self.stride)) {
             let (first, weights) = self.down.at(row);
+            if weights.is_empty() {
+                line[..self.length].fill(0);
+                continue;
+            }
             let taps = &self.source.row(first)[self.from..];
             let mut at = 0;
             let (wide, rest) = line[..self.length].as_chunks_mut::<64>();

@@ -3,8 +3,9 @@
 mod files;
 mod formats;
 mod hostile;
+mod pads;
 mod prepare;
 mod resize;
 mod robust;
 mod thumbnail;
-mod usage;
+pub(crate) mod usage;
