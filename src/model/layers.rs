@@ -303,16 +303,29 @@ impl FeedForward {
     }
 }
 
-/// Multi-head attention of one sequence to another, in torch's packed names.
-pub(super) struct PackedAttention {
+/// Multi-head attention of one sequence to another.
+pub(super) struct CrossAttention {
     query: Linear,
     key_value: Linear,
     output: Linear,
     n_heads: i64,
 }
 
-impl PackedAttention {
-    pub(super) fn load(scope: &Scope<'_>, shape: &Shape) -> Result<Self> {
+impl CrossAttention {
+    /// Three maps and an output map by their names; what comes out has `to` channels.
+    pub(super) fn load_apart(scope: &Scope<'_>, names: [&str; 4], width: i64, to: i64, n_heads: i64) -> Result<Self> {
+        let [query, key, value, output] = names.map(|name| scope.child(name));
+        let key_value = [Linear::load(&key, width, width)?, Linear::load(&value, width, width)?];
+        Ok(Self {
+            query: Linear::load(&query, width, width)?,
+            key_value: Linear::stacked(&key_value),
+            output: Linear::load(&output, width, to)?,
+            n_heads,
+        })
+    }
+
+    /// In torch's packed names.
+    pub(super) fn load_packed(scope: &Scope<'_>, shape: &Shape) -> Result<Self> {
         let width = shape.width;
         let weight = scope.tensor("in_proj_weight", &[3 * width, width])?;
         let bias = scope.tensor("in_proj_bias", &[3 * width])?;
@@ -328,7 +341,7 @@ impl PackedAttention {
         })
     }
 
-    /// `[batch, queries, width]` attends to `[batch, tokens, width]`.
+    /// `[batch, queries, width]` attends to `[batch, tokens, width]` and gives `[batch, queries, to]`.
     pub(super) fn forward(&self, queries: &Tensor, states: &Tensor) -> Tensor {
         let (batch, n_queries, width) = (queries.size()[0], queries.size()[1], queries.size()[2]);
         let head = width / self.n_heads;

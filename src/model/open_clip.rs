@@ -5,10 +5,11 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::fault::invalid_model;
+use super::modified_resnet::{self, RESNET_EXPANSION};
 use super::network::Config;
 use crate::{Error, Result};
 
-/// Translates `open_clip_config.json` of a CLIP with a vision transformer.
+/// Translates `open_clip_config.json` of a CLIP with a vision transformer or OpenAI's ResNet.
 ///
 /// # Errors
 /// `FailedPrecondition` for what is missing, `Unsupported` for other towers.
@@ -18,9 +19,6 @@ pub(super) fn to_hugging_face(path: &Path, config: &Value) -> Result<Value> {
     let foreign = [(&vision, "timm_model_name"), (&text, "hf_model_name")];
     if let Some((_, entry)) = foreign.iter().find(|(section, entry)| section.json.get(entry).is_some()) {
         return Err(Error::Unsupported(format!("{}: a tower given by {entry}", path.display())));
-    }
-    if vision.json.get("layers").is_some_and(Value::is_array) {
-        return Err(Error::Unsupported(format!("{}: a ResNet as the image tower", path.display())));
     }
     for (section, entry) in [
         (&vision, "attentional_pool"),
@@ -35,28 +33,42 @@ pub(super) fn to_hugging_face(path: &Path, config: &Value) -> Result<Value> {
             return Err(Error::Unsupported(format!("{}: {entry}", path.display())));
         }
     }
-    let width = vision.size("width")?;
-    let head_width = vision.size_or("head_width", 64)?;
-    if width % head_width != 0 {
-        return Err(invalid_model(path, format!("vision width {width} is not a multiple of head_width {head_width}")));
-    }
     let inner = |section: &Config<'_>, width: i64| -> Result<i64> {
         Ok((width as f64 * section.get_or("mlp_ratio", 4.0)?) as i64)
     };
     let text_width = text.size_or("width", 512)?;
     let activation = if model.get_or("quick_gelu", false)? { "quick_gelu" } else { "gelu" };
-    Ok(json!({
-        "model_type": "clip",
-        "projection_dim": model.size("embed_dim")?,
-        "vision_config": {
+    let width = vision.size("width")?;
+    let head_width = vision.size_or("head_width", 64)?;
+    let is_resnet = vision.json.get("layers").is_some_and(Value::is_array);
+    let attending = if is_resnet { width * RESNET_EXPANSION } else { width };
+    if attending % head_width != 0 {
+        let message = format!("the width {attending} that attends is not a multiple of head_width {head_width}");
+        return Err(invalid_model(path, message));
+    }
+    let vision_config = if is_resnet {
+        json!({
+            "model_type": modified_resnet::MODEL_TYPE,
+            "width": width,
+            "layers": vision.get::<Vec<i64>>("layers")?,
+            "num_attention_heads": attending / head_width,
+            "image_size": vision.size_or("image_size", 224)?,
+        })
+    } else {
+        json!({
             "hidden_size": width,
-            "num_attention_heads": width / head_width,
+            "num_attention_heads": attending / head_width,
             "num_hidden_layers": vision.size("layers")?,
             "intermediate_size": inner(&vision, width)?,
             "image_size": vision.size_or("image_size", 224)?,
             "patch_size": vision.size_or("patch_size", 16)?,
             "hidden_act": activation,
-        },
+        })
+    };
+    Ok(json!({
+        "model_type": "clip",
+        "projection_dim": model.size("embed_dim")?,
+        "vision_config": vision_config,
         "text_config": {
             "hidden_size": text_width,
             "num_attention_heads": text.size_or("heads", 8)?,

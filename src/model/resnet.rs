@@ -1,18 +1,13 @@
 //! ResNet (He et al., arXiv 1512.03385) in the names of transformers' `ResNetModel`; a part of dual encoders.
-//!
-//! A network that serves folds each batch norm into the convolution before it; one that trains computes them apart.
 
 use tch::{Kind, Tensor};
 
+use super::convolution::{Convolution, channels_last};
 use super::fault::invalid_model;
 use super::layers::{Linear, Scope};
 use super::network::{Config, ImageTower};
 use super::observer::Observer;
 use crate::Result;
-
-/// torch's own for batch norms: added to the variance, and the share of a new batch in the running statistics.
-const EPSILON: f64 = 1e-5;
-const MOMENTUM: f64 = 0.1;
 
 /// 7×7 stem, pooling → stages of residual layers → mean over positions → projection.
 pub(super) struct ResNetTower {
@@ -80,7 +75,7 @@ impl ResNetTower {
     /// Loads the network in `scope` and projects the mean over its last positions.
     pub(super) fn load(shape: &ResNetShape, scope: &Scope<'_>, projection: Linear) -> Result<Self> {
         let stem = scope.child("embedder.embedder");
-        let stem = Convolution::load(&stem, [3, shape.embedding_size], 7, 2)?;
+        let stem = convolution(&stem, [3, shape.embedding_size], 7, 2)?;
         let mut layers = Vec::new();
         let mut from = shape.embedding_size;
         for (stage, (&to, &depth)) in shape.hidden_sizes.iter().zip(&shape.depths).enumerate() {
@@ -109,11 +104,6 @@ impl ImageTower for ResNetTower {
     }
 }
 
-/// The same picture with its channels beside each other in memory, which convolutions on the CPU are fastest with.
-fn channels_last(pixels: &Tensor) -> Tensor {
-    pixels.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2])
-}
-
 /// Convolutions around which the input is added.
 struct Layer {
     shortcut: Option<Convolution>,
@@ -130,13 +120,13 @@ impl Layer {
         } else {
             vec![([from, to], 3, stride), ([to, to], 3, 1)]
         };
-        let convolution = |(number, (channels, kernel, stride)): (usize, ([i64; 2], i64, i64))| {
-            Convolution::load(&scope.child(&format!("layer.{number}")), channels, kernel, stride)
+        let planned = |(number, (channels, kernel, stride)): (usize, ([i64; 2], i64, i64))| {
+            convolution(&scope.child(&format!("layer.{number}")), channels, kernel, stride)
         };
         let shortcut = (from != to || stride != 1)
-            .then(|| Convolution::load(&scope.child("shortcut"), [from, to], 1, stride))
+            .then(|| convolution(&scope.child("shortcut"), [from, to], 1, stride))
             .transpose()?;
-        Ok(Self { shortcut, convolutions: plan.into_iter().enumerate().map(convolution).collect::<Result<_>>()? })
+        Ok(Self { shortcut, convolutions: plan.into_iter().enumerate().map(planned).collect::<Result<_>>()? })
     }
 
     fn forward(&self, states: &Tensor) -> Tensor {
@@ -152,51 +142,7 @@ impl Layer {
     }
 }
 
-/// A convolution without bias and its batch norm.
-struct Convolution {
-    weight: Tensor,
-    norm: Norm,
-    stride: i64,
-    padding: i64,
-}
-
-/// What comes after a convolution.
-enum Norm {
-    /// Folded into the weight; what is left is a bias.
-    Folded { bias: Tensor },
-    /// Over the batch, counting its statistics.
-    Batch { weight: Tensor, bias: Tensor, mean: Tensor, variance: Tensor },
-}
-
-impl Convolution {
-    fn load(scope: &Scope<'_>, [from, to]: [i64; 2], kernel: i64, stride: i64) -> Result<Self> {
-        let weight = scope.tensor("convolution.weight", &[to, from, kernel, kernel])?;
-        let norm = scope.child("normalization");
-        let (scale, bias) = (norm.tensor("weight", &[to])?, norm.tensor("bias", &[to])?);
-        let (mean, variance) = (norm.buffer("running_mean", &[to])?, norm.buffer("running_var", &[to])?);
-        let padding = kernel / 2;
-        if scope.weights.is_training() {
-            let norm =
-                Norm::Batch { weight: scale.to_kind(Kind::Float), bias: bias.to_kind(Kind::Float), mean, variance };
-            return Ok(Self { weight, norm, stride, padding });
-        }
-        // In float32, so that a network in half precision is rounded once.
-        let kind = weight.kind();
-        let factor = scale.to_kind(Kind::Float) / (variance + EPSILON).sqrt();
-        let folded = weight.to_kind(Kind::Float) * factor.view([-1, 1, 1, 1]);
-        let bias = bias.to_kind(Kind::Float) - mean * factor;
-        let norm = Norm::Folded { bias: bias.to_kind(kind) };
-        Ok(Self { weight: folded.to_kind(kind), norm, stride, padding })
-    }
-
-    fn forward(&self, states: &Tensor) -> Tensor {
-        let (stride, padding) = ([self.stride; 2], [self.padding; 2]);
-        match &self.norm {
-            Norm::Folded { bias } => states.conv2d(&self.weight, Some(bias), stride, padding, [1, 1], 1),
-            Norm::Batch { weight, bias, mean, variance } => {
-                let states = states.conv2d(&self.weight, None::<&Tensor>, stride, padding, [1, 1], 1);
-                states.batch_norm(Some(weight), Some(bias), Some(mean), Some(variance), true, MOMENTUM, EPSILON, false)
-            }
-        }
-    }
+/// A convolution and its norm in transformers' names.
+fn convolution(scope: &Scope<'_>, channels: [i64; 2], kernel: i64, stride: i64) -> Result<Convolution> {
+    Convolution::load(&scope.child("convolution"), &scope.child("normalization"), channels, kernel, stride)
 }

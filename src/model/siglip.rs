@@ -2,7 +2,7 @@
 
 use tch::{Kind, Tensor};
 
-use super::layers::{Attending, FeedForward, HUGGING_FACE, LayerNorm, Linear, PackedAttention, Scope, Shape};
+use super::layers::{Attending, CrossAttention, FeedForward, HUGGING_FACE, LayerNorm, Linear, Scope, Shape};
 use super::layout::Layout;
 use super::network::{Architecture, Config, ImageTower, Network, TextBatch, TextTower};
 use super::observer::Observer;
@@ -119,7 +119,7 @@ impl ImageTower for SiglipVision {
 struct AttentionPool {
     /// `[1, 1, width]`.
     probe: Tensor,
-    attention: PackedAttention,
+    attention: CrossAttention,
     norm: LayerNorm,
     feed_forward: FeedForward,
 }
@@ -128,7 +128,7 @@ impl AttentionPool {
     fn load(scope: &Scope<'_>, shape: &Shape) -> Result<Self> {
         Ok(Self {
             probe: scope.tensor("probe", &[1, 1, shape.width])?,
-            attention: PackedAttention::load(&scope.child("attention"), shape)?,
+            attention: CrossAttention::load_packed(&scope.child("attention"), shape)?,
             norm: LayerNorm::load(&scope.child("layernorm"), shape)?,
             feed_forward: FeedForward::load(scope, "mlp.fc1", "mlp.fc2", shape)?,
         })

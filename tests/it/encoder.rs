@@ -11,6 +11,7 @@ mod offline;
 mod pictor_mini;
 pub(crate) mod pictures;
 mod queue;
+mod resnets;
 pub(crate) mod tiny;
 pub(crate) mod tower_models;
 mod towers;

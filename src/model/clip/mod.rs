@@ -1,9 +1,10 @@
-//! CLIP (Radford et al., arXiv 2103.00020) with a vision transformer, in Hugging Face's and OpenAI's names.
+//! CLIP (Radford et al., arXiv 2103.00020) in Hugging Face's and OpenAI's names, with a vision transformer or OpenAI's ResNet.
 
 mod dialect;
 mod text;
 mod vision;
 
+use super::modified_resnet::{ModifiedResNet, ModifiedResNetShape};
 use super::network::{Architecture, Config, Network};
 use super::sides::{Padding, Sides, TextSide};
 use crate::Result;
@@ -16,7 +17,7 @@ pub(super) use vision::{ClipVision, vision_side};
 
 pub const ARCHITECTURE: Architecture = Architecture {
     model_type: "clip",
-    summary: "CLIP with a vision transformer: OpenAI's, LAION's, MetaCLIP 1, DFN, TinyCLIP",
+    summary: "CLIP with a vision transformer or OpenAI's ResNet: OpenAI's, LAION's, MetaCLIP 1, DFN, TinyCLIP, CLIP4Cir's",
     describe: |layout| {
         let config = layout.config();
         let text = config.section("text_config")?;
@@ -30,14 +31,13 @@ pub const ARCHITECTURE: Architecture = Architecture {
         };
         let vision = config.section("vision_config")?;
         let image = layout.image_config(&ImageConfig::CLIP, vision.size_or("image_size", 224)?)?;
+        let image = match ModifiedResNetShape::read_if_any(&vision)? {
+            Some(shape) => shape.side(image)?,
+            None => vision_side(&vision, image)?,
+        };
         let mut deciding_files = layout.weights_files()?;
         deciding_files.push(side.tokenizer.clone());
-        Ok(Sides {
-            dimension: dimension(&config)? as usize,
-            image: Some(vision_side(&vision, image)?),
-            text: Some(side),
-            deciding_files,
-        })
+        Ok(Sides { dimension: dimension(&config)? as usize, image: Some(image), text: Some(side), deciding_files })
     },
     load: |layout, sides, source| {
         let config = layout.config();
@@ -48,9 +48,13 @@ pub const ARCHITECTURE: Architecture = Architecture {
         let mut network = Network { text: Some(Box::new(text)), image: None };
         if let Some(image) = &sides.image {
             let vision = config.section("vision_config")?;
-            let tower =
-                ClipVision::load(&vision, &weights, dialect, Some(dimension), &image.config, layout.is_open_clip)?;
-            network.image = Some(Box::new(tower));
+            network.image = Some(match ModifiedResNetShape::read_if_any(&vision)? {
+                Some(shape) => Box::new(ModifiedResNet::load(&shape, &dialect.vision(&weights), dimension, image)?),
+                None => {
+                    let antialias = layout.is_open_clip;
+                    Box::new(ClipVision::load(&vision, &weights, dialect, Some(dimension), &image.config, antialias)?)
+                }
+            });
         }
         Ok(network)
     },

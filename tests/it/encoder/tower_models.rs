@@ -28,6 +28,8 @@ pub(crate) struct Tower {
     root: tempfile::TempDir,
     pub(crate) folder: ModelFolder,
     entry: Value,
+    /// The numbers of a tensor by its name and shape.
+    formula: fn(&str, &[usize]) -> Vec<f32>,
 }
 
 pub(crate) fn towers_json() -> Value {
@@ -38,12 +40,17 @@ pub(crate) fn towers_json() -> Value {
 impl Tower {
     /// Writes the folder as its authors would publish it.
     pub(crate) fn new(name: &str) -> Self {
+        Self::of(name, towers_json()["models"][name].clone(), weight)
+    }
+
+    /// A model that another file than `towers.json` describes.
+    pub(crate) fn of(name: &str, entry: Value, formula: fn(&str, &[usize]) -> Vec<f32>) -> Self {
         let root = tempfile::tempdir().expect("temporary folder");
         let path = root.path().join(name).join("r1");
         std::fs::create_dir_all(&path).expect("create");
         std::fs::write(root.path().join(name).join("current"), "r1\n").expect("write");
         let folder = ModelFolder { name: name.to_owned(), revision: "r1".to_owned(), path };
-        let tower = Self { root, folder, entry: towers_json()["models"][name].clone() };
+        let tower = Self { root, folder, entry, formula };
         tower.write_all();
         tower
     }
@@ -67,7 +74,7 @@ impl Tower {
         let shapes = self.entry["shapes"].as_object().expect("shapes");
         let tensor = |(name, shape): (&String, &Value)| {
             let shape: Vec<usize> = serde_json::from_value(shape.clone()).expect("a shape");
-            (name.clone(), shape.clone(), weight(name, &shape))
+            (name.clone(), shape.clone(), (self.formula)(name, &shape))
         };
         shapes.iter().map(tensor).collect()
     }
@@ -128,7 +135,7 @@ impl Tower {
 }
 
 /// The numbers of a tensor: a hash of its name and position, scaled by the kind of tensor.
-fn weight(name: &str, shape: &[usize]) -> Vec<f32> {
+pub(crate) fn weight(name: &str, shape: &[usize]) -> Vec<f32> {
     let seed = name.bytes().fold(2_166_136_261_u32, |seed, byte| (seed ^ u32::from(byte)).wrapping_mul(16_777_619));
     let is_table = || ["embed", "token", "probe"].iter().any(|word| name.contains(word));
     let fan_in = shape.iter().skip(1).product::<usize>() as f64;
