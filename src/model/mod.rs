@@ -22,6 +22,7 @@ pub mod network;
 pub mod observer;
 mod open_clip;
 mod patches;
+pub mod pickle;
 pub mod pictor_dual_encoder;
 pub mod pooling;
 pub mod pull;

@@ -18,6 +18,7 @@ mod jobs;
 mod model;
 mod new_field;
 mod oracle;
+mod pickle;
 mod pictures;
 mod pull;
 mod random;
