@@ -19,6 +19,15 @@ pub(crate) fn unreadable(path: &Path, error: &std::io::Error) -> Error {
     }
 }
 
+/// A file of a model that cannot be written.
+pub(crate) fn cannot_write(path: &Path, error: &std::io::Error) -> Error {
+    let message = format!("{}: {error}", path.display());
+    match error.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Error::StorageFull(message),
+        _ => Error::Storage(message),
+    }
+}
+
 /// Reads one of a model's JSON files.
 pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> crate::Result<T> {
     let bytes = std::fs::read(path).map_err(|error| unreadable(path, &error))?;

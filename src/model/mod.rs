@@ -10,6 +10,7 @@ pub mod combiner;
 mod convolution;
 pub mod description;
 pub mod device;
+pub mod draft;
 mod fault;
 pub mod files;
 pub mod fingerprint;

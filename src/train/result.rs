@@ -8,14 +8,13 @@ use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, serialize_to_file};
 use tch::{Device, Kind, Tensor};
 
-use super::checkpoint::{failed, sync};
-use super::progress::{replace, to_json};
+use super::checkpoint::failed;
+use super::progress::to_json;
 use crate::image::ImageRule;
 use crate::model::card::{self, Agreement, Card};
 use crate::model::combiner::{self, CombinerConfig};
-use crate::model::folder::CURRENT;
+use crate::model::draft::Draft;
 use crate::model::{Description, ModelFolder, NamedTensors, files, weights};
-use crate::store::unique_id;
 use crate::{Error, Result};
 
 /// What becomes of a trained model.
@@ -41,18 +40,50 @@ pub struct NewRevision<'a> {
 /// # Errors
 /// `Storage`, `StorageFull`; `FailedPrecondition` if what was written does not read as a model.
 pub fn write(new: &NewRevision<'_>) -> Result<ModelFolder> {
-    let temporary = new.models_dir.join(format!(".new-{}", unique_id()));
-    let written =
-        fill(new, &temporary).and_then(|fingerprint| publish(new.models_dir, new.name, &temporary, &fingerprint));
-    if written.is_err() {
-        // What is left would be found by nobody.
-        let _ = fs::remove_dir_all(&temporary);
-    }
-    written
+    let draft = Draft::create(new.models_dir)?;
+    fill(new, draft.path())?;
+    let description = Description::read(&draft.folder(new.name), ImageRule::Pictor)?;
+    let card = Card {
+        fingerprint: Some(description.fingerprint.clone()),
+        space: new.space.clone(),
+        agreement: new.agreement.clone(),
+        files: draft.hashes()?,
+        rest: new.facts.clone(),
+    };
+    draft.publish(new.name, &description.fingerprint, &card)
 }
 
-/// Gives the fingerprint.
-fn fill(new: &NewRevision<'_>, folder: &Path) -> Result<String> {
+/// What becomes of a trained Combiner.
+pub struct NewCombiner<'a> {
+    pub models_dir: &'a Path,
+    pub name: &'a str,
+    pub config: &'a CombinerConfig,
+    /// By the names of CLIP4Cir's checkpoints.
+    pub tensors: BTreeMap<String, Tensor>,
+    /// `f32`, `f16` or `bf16`; float32 without it.
+    pub save: Option<&'a str>,
+    /// For the card.
+    pub facts: BTreeMap<String, serde_json::Value>,
+}
+
+/// Writes a Combiner's revision as [`write`] does an encoder's.
+///
+/// # Errors
+/// `Storage`, `StorageFull`; `FailedPrecondition` if what was written does not read as a Combiner.
+pub fn write_combiner(new: NewCombiner<'_>) -> Result<ModelFolder> {
+    let draft = Draft::create(new.models_dir)?;
+    write_weights(draft.path(), new.tensors, new.save)?;
+    let path = draft.path().join(combiner::CONFIG);
+    let json = serde_json::to_string_pretty(new.config).map_err(|error| Error::Internal(error.to_string()))?;
+    fs::write(&path, json + "\n").map_err(|error| failed(&path, &error))?;
+    combiner::check(draft.path())?;
+    let fingerprint = combiner::fingerprint(draft.path())?;
+    let files = draft.hashes()?;
+    let card = Card { fingerprint: Some(fingerprint.clone()), files, rest: new.facts, ..Card::default() };
+    draft.publish(new.name, &fingerprint, &card)
+}
+
+fn fill(new: &NewRevision<'_>, folder: &Path) -> Result<()> {
     for path in files::list(&new.start.path)?.into_keys().filter(|path| path != card::FILE) {
         let target = folder.join(&path);
         let parent = target.parent().unwrap_or(folder);
@@ -69,91 +100,7 @@ fn fill(new: &NewRevision<'_>, folder: &Path) -> Result<String> {
         let tensors = new.tensors.parameters.iter().chain(&new.tensors.buffers).filter_map(named).collect();
         write_weights(&folder.join(inside), tensors, new.save)?;
     }
-    let written = ModelFolder { name: new.name.to_owned(), revision: "new".to_owned(), path: folder.to_owned() };
-    let description = Description::read(&written, ImageRule::Pictor)?;
-    let card = Card {
-        fingerprint: Some(description.fingerprint.clone()),
-        space: new.space.clone(),
-        agreement: new.agreement.clone(),
-        rest: new.facts.clone(),
-        ..Card::default()
-    };
-    finish(folder, card)?;
-    Ok(description.fingerprint)
-}
-
-/// Moves a complete folder to where models are found, as NAME@tFINGERPRINT, and makes it current if the name is new.
-fn publish(models_dir: &Path, name: &str, temporary: &Path, fingerprint: &str) -> Result<ModelFolder> {
-    let revision = format!("t{}", &fingerprint[..12]);
-    let model = models_dir.join(name);
-    let path = model.join(&revision);
-    fs::create_dir_all(&model).map_err(|error| failed(&model, &error))?;
-    if path.exists() {
-        if Card::read(&path)?.fingerprint.as_deref() != Some(fingerprint) {
-            return Err(Error::AlreadyExists { kind: "model revision", name: format!("{name}@{revision}") });
-        }
-        fs::remove_dir_all(temporary).map_err(|error| failed(temporary, &error))?;
-    } else {
-        fs::rename(temporary, &path).map_err(|error| failed(&path, &error))?;
-    }
-    if !model.join(CURRENT).exists() {
-        replace(&model.join(CURRENT), format!("{revision}\n").as_bytes())?;
-    }
-    sync(&model)?;
-    Ok(ModelFolder { name: name.to_owned(), revision, path })
-}
-
-/// Writes a folder's card with the hashes of its files, and everything of the folder to the disk.
-fn finish(folder: &Path, card: Card) -> Result<()> {
-    let mut hashes = BTreeMap::new();
-    for path in files::list(folder)?.into_keys() {
-        let bytes = fs::read(folder.join(&path)).map_err(|error| failed(&folder.join(&path), &error))?;
-        hashes.insert(path, blake3::hash(&bytes).to_hex().to_string());
-    }
-    let json = serde_json::to_string_pretty(&Card { files: hashes, ..card });
-    let path = folder.join(card::FILE);
-    let json = json.map_err(|error| Error::Internal(error.to_string()))? + "\n";
-    fs::write(&path, json).map_err(|error| failed(&path, &error))?;
-    files::list(folder)?.into_keys().try_for_each(|path| sync(&folder.join(path)))
-}
-
-/// What becomes of a trained Combiner.
-pub struct NewCombiner<'a> {
-    pub models_dir: &'a Path,
-    pub name: &'a str,
-    pub config: &'a CombinerConfig,
-    /// By the names of CLIP4Cir's checkpoints.
-    pub tensors: &'a BTreeMap<String, Tensor>,
-    /// `f32`, `f16` or `bf16`; float32 without it.
-    pub save: Option<&'a str>,
-    /// For the card.
-    pub facts: BTreeMap<String, serde_json::Value>,
-}
-
-/// Writes a Combiner's revision as [`write`] does an encoder's.
-///
-/// # Errors
-/// `Storage`, `StorageFull`.
-pub fn write_combiner(new: NewCombiner<'_>) -> Result<ModelFolder> {
-    let temporary = new.models_dir.join(format!(".new-{}", unique_id()));
-    let fill = || {
-        fs::create_dir_all(&temporary).map_err(|error| failed(&temporary, &error))?;
-        let tensors = new.tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect();
-        write_weights(&temporary, tensors, new.save)?;
-        let json = serde_json::to_string_pretty(new.config).map_err(|error| Error::Internal(error.to_string()))?;
-        let path = temporary.join("config.json");
-        fs::write(&path, json + "\n").map_err(|error| failed(&path, &error))?;
-        let fingerprint = combiner::fingerprint(&temporary)?;
-        finish(
-            &temporary,
-            Card { fingerprint: Some(fingerprint.clone()), rest: new.facts.clone(), ..Card::default() },
-        )?;
-        publish(new.models_dir, new.name, &temporary, &fingerprint)
-    };
-    fill().inspect_err(|_| {
-        // What is left would be found by nobody.
-        let _ = fs::remove_dir_all(&temporary);
-    })
+    Ok(())
 }
 
 /// Puts tensors in the place of those of the same name in a folder's weights; a folder without weights gets one file.

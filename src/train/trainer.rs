@@ -362,7 +362,7 @@ pub fn train(request: &TrainRequest, stop: &AtomicBool) -> Result<Outcome> {
                 models_dir: &request.models_dir,
                 name: &recipe.name,
                 config: &combiner.config,
-                tensors: &behind(combiner::PLACE, &last.parameters),
+                tensors: behind(combiner::PLACE, &last.parameters),
                 save: recipe.model.save.as_deref(),
                 facts,
             };

@@ -12,6 +12,7 @@ use ureq::Body;
 use super::hub::{Failure, Hub, text};
 use super::progress::Progress;
 use super::select::{ContentHash, RemoteFile};
+use crate::model::fault::cannot_write;
 use crate::{Error, Result};
 
 /// Bytes read at a time.
@@ -233,15 +234,6 @@ fn hash_with<D: Digest>(file: &mut File, mut digest: D, blake3: &mut blake3::Has
         }
     }
     Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-/// The disk refused.
-pub(crate) fn cannot_write(path: &Path, error: &std::io::Error) -> Error {
-    let message = format!("{}: {error}", path.display());
-    match error.kind() {
-        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Error::StorageFull(message),
-        _ => Error::Storage(message),
-    }
 }
 
 #[cfg(test)]

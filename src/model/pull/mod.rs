@@ -11,7 +11,7 @@ pub mod endpoint;
 mod fetch;
 mod hub;
 mod progress;
-mod publish;
+pub(super) mod publish;
 pub mod reference;
 pub mod run;
 mod select;

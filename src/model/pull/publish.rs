@@ -4,8 +4,8 @@ use std::fs::{File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::fetch::cannot_write;
 use crate::model::card::{self, Card};
+use crate::model::fault::cannot_write;
 use crate::model::folder;
 use crate::{Error, Result};
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::endpoint::Endpoint;
-use super::fetch::{Fetched, Source, cannot_write, fetch};
+use super::fetch::{Fetched, Source, fetch};
 use super::hub::{Hub, Listing};
 use super::progress::{Progress, megabytes};
 use super::publish::{PullLock, partial_folder, publish, set_current};
@@ -14,6 +14,7 @@ use super::reference::Reference;
 use super::select::{RemoteFile, Selection, select};
 use crate::image::ImageRule;
 use crate::model::card::Card;
+use crate::model::fault::cannot_write;
 use crate::model::{Description, ModelFolder, files, folder};
 use crate::{Error, Result};
 
