@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
+use pictor::image::PadRule;
+use pictor::model::convert::{ConvertRequest, ConvertedKind, convert};
 use pictor::model::pull::{Endpoint, PullRequest, Reference, pull};
 use pictor::model::{folder, inspect};
 
@@ -13,6 +15,8 @@ use super::print_json;
 pub(crate) enum ModelsCommand {
     /// Fetches a published model from a hub, or the rest of it if a pull was cut.
     Pull(PullArgs),
+    /// Makes a model's folder of a .pt file: a CLIP of OpenAI's or CLIP4Cir's, or CLIP4Cir's combiner. No code in it is run.
+    Convert(ConvertArgs),
     /// Lists every revision.
     List {
         #[arg(long, value_name = "DIR", env = "PICTOR_MODELS_DIR")]
@@ -57,9 +61,61 @@ pub(crate) struct PullArgs {
     retries: u32,
 }
 
+#[derive(Args)]
+pub(crate) struct ConvertArgs {
+    /// A file of torch.save or a TorchScript archive.
+    #[arg(long, value_name = "FILE")]
+    from: PathBuf,
+    #[arg(long, value_name = "DIR", env = "PICTOR_MODELS_DIR")]
+    models_dir: PathBuf,
+    /// What the model is called here.
+    #[arg(long)]
+    name: String,
+    /// clip or combiner [default: what the file holds].
+    #[arg(long)]
+    kind: Option<ConvertedKind>,
+    /// A CLIP's tokenizer.json, which .pt files do not hold.
+    #[arg(long, value_name = "FILE")]
+    tokenizer: Option<PathBuf>,
+    /// How a CLIP's pictures are padded before they are resized: target, target:RATIO, square or none
+    /// [default: target for CLIP4Cir's files, none for others].
+    #[arg(long, value_name = "RULE", value_parser = parse_pad)]
+    pad: Option<PadChoice>,
+    /// The CLIP was trained with GELU, as most of open_clip's were, and not with OpenAI's approximation; .pt files do not say.
+    #[arg(long)]
+    gelu: bool,
+    /// The encoder, NAME or NAME@REVISION, whose vectors a combiner takes.
+    #[arg(long, value_name = "MODEL")]
+    combiner_space: Option<String>,
+}
+
+/// A padding, or that there is none.
+#[derive(Clone, Copy)]
+struct PadChoice(Option<PadRule>);
+
+fn parse_pad(text: &str) -> pictor::Result<PadChoice> {
+    if text == "none" { Ok(PadChoice(None)) } else { text.parse().map(|rule| PadChoice(Some(rule))) }
+}
+
+impl ConvertArgs {
+    fn resolve(self) -> ConvertRequest {
+        ConvertRequest {
+            from: self.from,
+            models_dir: self.models_dir,
+            name: self.name,
+            kind: self.kind,
+            tokenizer: self.tokenizer,
+            pad: self.pad.map(|choice| choice.0),
+            has_gelu: self.gelu,
+            combiner_space: self.combiner_space,
+        }
+    }
+}
+
 pub(crate) fn run(command: ModelsCommand) -> anyhow::Result<()> {
     match command {
         ModelsCommand::Pull(args) => print_json(&pull(&args.resolve()?)?),
+        ModelsCommand::Convert(args) => print_json(&convert(&args.resolve())?),
         ModelsCommand::List { models_dir } => inspect::list(&models_dir)?.iter().try_for_each(print_json),
         ModelsCommand::Inspect { model, models_dir } => {
             print_json(&inspect::inspect(&folder::resolve(&models_dir, &model)?)?)

@@ -1,18 +1,27 @@
-//! A trained Combiner's folder in the models folder: `config.json`, `model.safetensors`, `card.json`.
+//! The folder of CLIP4Cir's combiner (Baldrati et al., TOMM 2023): a network that makes one query vector of a picture's and a
+//! text's, in the space of one encoder.
+//!
+//! `config.json` is [`CombinerConfig`]; `model.safetensors` has the tensors of [`CombinerConfig::shapes`] under CLIP4Cir's names.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use tch::{Device, Kind};
 
+use super::card::Card;
 use super::fault::{invalid_model, read_json};
-use super::fingerprint::hash_file;
+use super::fingerprint;
+use super::weights::Weights;
 use crate::Result;
 
-/// The `model_type` of a Combiner's configuration.
-pub const COMBINER: &str = "clip4cir_combiner";
+/// What `model_type` is in the folder's `config.json`.
+pub const MODEL_TYPE: &str = "clip4cir_combiner";
+/// The folder's configuration.
+pub const CONFIG: &str = "config.json";
+/// The folder's weights.
+pub const WEIGHTS: &str = "model.safetensors";
 
-/// Which form of the encoder's vectors a Combiner takes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Which form of the encoder's vectors a combiner takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CombinerFeatures {
     /// As the encoder gives them: CLIP4Cir's.
@@ -22,78 +31,97 @@ pub enum CombinerFeatures {
     Unit,
 }
 
-/// A Combiner's `config.json`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The sizes of a combiner and where it belongs.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct CombinerConfig {
     pub model_type: String,
+    /// Numbers in a vector of the space, D.
     pub dimension: usize,
+    /// P, four times D as the authors have it.
     pub projection_dim: usize,
+    /// H, eight times D as the authors have it.
     pub hidden_dim: usize,
-    /// The space that it was trained in; it composes vectors of no other.
+    /// The space that it takes vectors of and writes to.
     pub space: String,
-    /// NAME@REVISION of the encoder whose vectors it was trained on.
-    #[serde(default)]
+    /// NAME@REVISION of the encoder that it was made for.
     pub encoder: String,
     #[serde(default)]
     pub features: CombinerFeatures,
 }
 
 impl CombinerConfig {
-    /// Reads a folder's configuration.
+    /// Reads a folder's `config.json`.
     ///
     /// # Errors
-    /// `FailedPrecondition` naming the file if it is missing, damaged or another model's.
+    /// `FailedPrecondition` if it is missing, damaged or of another kind of model.
     pub fn read(folder: &Path) -> Result<Self> {
-        let path = folder.join("config.json");
+        let path = folder.join(CONFIG);
         let config: Self = read_json(&path)?;
-        if config.model_type != COMBINER {
-            let message = format!("model_type: expected {COMBINER}, found {:?}", config.model_type);
-            return Err(invalid_model(&path, message));
+        if config.model_type != MODEL_TYPE {
+            let found = &config.model_type;
+            return Err(invalid_model(&path, format!("model_type: expected {MODEL_TYPE:?}, found {found:?}")));
         }
         let sizes = [config.dimension, config.projection_dim, config.hidden_dim];
-        if sizes.iter().any(|size| !(1..=1 << 16).contains(size)) {
-            return Err(invalid_model(&path, format!("dimensions are 1 to 65536, found {sizes:?}")));
+        if sizes.iter().all(|size| (1..=1 << 20).contains(size)) {
+            return Ok(config);
         }
-        Ok(config)
+        Err(invalid_model(&path, format!("the sizes {sizes:?} must be between 1 and 2^20")))
+    }
+
+    /// Names and shapes of all tensors; of a linear map `[to, from]` and `[to]`. Text comes before picture where both are laid
+    /// side by side.
+    #[must_use]
+    pub fn shapes(&self) -> Vec<(String, Vec<i64>)> {
+        let [d, p, h] = [self.dimension, self.projection_dim, self.hidden_dim].map(|size| size as i64);
+        let layers = [
+            ("text_projection_layer", d, p),
+            ("image_projection_layer", d, p),
+            ("combiner_layer", 2 * p, h),
+            ("output_layer", h, d),
+            ("dynamic_scalar.0", 2 * p, h),
+            ("dynamic_scalar.3", h, 1),
+        ];
+        let tensors = |(name, from, to): (&str, i64, i64)| {
+            [(format!("{name}.weight"), vec![to, from]), (format!("{name}.bias"), vec![to])]
+        };
+        layers.into_iter().flat_map(tensors).collect()
     }
 }
 
-/// True if a model's folder holds a Combiner and no encoder.
+/// True if the folder's configuration says that it is a combiner's.
 #[must_use]
 pub fn is_combiner(folder: &Path) -> bool {
-    let text = std::fs::read_to_string(folder.join("config.json")).unwrap_or_default();
-    let config: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-    config.get("model_type").and_then(serde_json::Value::as_str) == Some(COMBINER)
+    #[derive(serde::Deserialize)]
+    struct Kind {
+        model_type: String,
+    }
+    read_json::<Kind>(&folder.join(CONFIG)).is_ok_and(|kind| kind.model_type == MODEL_TYPE)
 }
 
-/// The tensors of a Combiner and their shapes, by their names in CLIP4Cir's checkpoints; alphabetic.
-#[must_use]
-pub fn shapes(dimension: usize, projection_dim: usize, hidden_dim: usize) -> [(&'static str, Vec<usize>); 12] {
-    let (d, p, h) = (dimension, projection_dim, hidden_dim);
-    [
-        ("combiner_layer.bias", vec![h]),
-        ("combiner_layer.weight", vec![h, 2 * p]),
-        ("dynamic_scalar.0.bias", vec![h]),
-        ("dynamic_scalar.0.weight", vec![h, 2 * p]),
-        ("dynamic_scalar.3.bias", vec![1]),
-        ("dynamic_scalar.3.weight", vec![1, h]),
-        ("image_projection_layer.bias", vec![p]),
-        ("image_projection_layer.weight", vec![p, d]),
-        ("output_layer.bias", vec![d]),
-        ("output_layer.weight", vec![d, h]),
-        ("text_projection_layer.bias", vec![p]),
-        ("text_projection_layer.weight", vec![p, d]),
-    ]
-}
-
-/// Tells Combiners apart: BLAKE3 over configuration and weights, 64 hexadecimal digits.
+/// Fingerprints a combiner, 64 hexadecimal digits: weights and configuration.
 ///
 /// # Errors
 /// `FailedPrecondition` if a file cannot be read.
 pub fn fingerprint(folder: &Path) -> Result<String> {
-    let mut hasher = blake3::Hasher::new();
-    for file in ["config.json", "model.safetensors"] {
-        hasher.update(&hash_file(&folder.join(file))?);
+    fingerprint::of_files(&[("weights", folder.join(WEIGHTS)), ("config", folder.join(CONFIG))])
+}
+
+/// Reads a combiner's folder, all tensors once.
+///
+/// # Errors
+/// `FailedPrecondition` naming the file, entry or tensor at fault, also if the card has another fingerprint.
+pub fn check(folder: &Path) -> Result<CombinerConfig> {
+    let config = CombinerConfig::read(folder)?;
+    let path = folder.join(WEIGHTS);
+    let weights = Weights::open(&[PathBuf::from(&path)], Kind::Float, Device::Cpu)?;
+    for (name, shape) in config.shapes() {
+        drop(weights.tensor(&name, &shape)?);
     }
-    Ok(hasher.finalize().to_hex().to_string())
+    let found = fingerprint(folder)?;
+    match Card::read(folder)?.fingerprint {
+        Some(expected) if expected != found => {
+            Err(invalid_model(folder, format!("fingerprint: card.json says {expected}, found {found}")))
+        }
+        _ => Ok(config),
+    }
 }

@@ -1,7 +1,7 @@
 //! Tells models apart by what decides their vectors: BLAKE3 over weights, config, tokenizer, pooling, prompts, normalisation and
 //! preprocessing version. Device, precision and role stand beside it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -91,6 +91,18 @@ fn of_sentence_encoder(sentence: &SentenceConfig, config: &Value, max_tokens: us
     let mut facts = sentence_facts(sentence);
     facts["max_tokens"] = max_tokens.into();
     parts.add("sentence", facts.to_string().as_bytes());
+    Ok(parts.0.finalize().to_hex().to_string())
+}
+
+/// Fingerprints labelled files by their bytes: 64 hexadecimal digits.
+///
+/// # Errors
+/// `FailedPrecondition` if one cannot be read.
+pub(super) fn of_files(files: &[(&str, PathBuf)]) -> Result<String> {
+    let mut parts = Parts::default();
+    for (label, path) in files {
+        parts.add(label, &hash_file(path)?);
+    }
     Ok(parts.0.finalize().to_hex().to_string())
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use tch::{Device, Kind};
 
 use super::card::Card;
+use super::combiner::{self, CombinerConfig};
 use super::files::{self, Comparison};
 use super::pooling::Pooling;
 use super::sides::Padding;
@@ -87,6 +88,9 @@ pub fn list(models_dir: &Path) -> Result<Vec<ModelLine>> {
 /// # Errors
 /// `FailedPrecondition` or `Unsupported` naming the file at fault.
 pub fn inspect(model: &ModelFolder) -> Result<ModelReport> {
+    if combiner::is_combiner(&model.path) {
+        return inspect_combiner(model);
+    }
     let description = Description::read(model, ImageRule::default())?;
     let parameters = description.parameters()?;
     let files = files::list(&model.path)?;
@@ -112,22 +116,42 @@ pub fn inspect(model: &ModelFolder) -> Result<ModelReport> {
     })
 }
 
+/// A composer takes neither texts nor pictures, but their vectors.
+fn inspect_combiner(model: &ModelFolder) -> Result<ModelReport> {
+    let config = CombinerConfig::read(&model.path)?;
+    let parameters = config.shapes().iter().map(|(_, shape)| shape.iter().product::<i64>() as u64).sum();
+    Ok(ModelReport {
+        name: model.name.clone(),
+        revision: model.revision.clone(),
+        path: model.path.clone(),
+        architecture: combiner::MODEL_TYPE,
+        fingerprint: combiner::fingerprint(&model.path)?,
+        space: config.space,
+        dimension: config.dimension,
+        text: None,
+        image: None,
+        parameters,
+        files: files::list(&model.path)?,
+        card: Card::read(&model.path)?,
+    })
+}
+
 /// Hashes a model's files, compares them with its card where it has one, and loads it once.
 ///
 /// # Errors
 /// `FailedPrecondition` if the folder cannot even be listed; everything else is a problem in the report.
 pub fn verify(model: &ModelFolder) -> Result<VerifyReport> {
     let Comparison { n_checked, mut problems, extra } = files::compare(&model.path, &Card::read(&model.path)?)?;
-    let fingerprint = match Description::read(model, ImageRule::default()) {
-        Ok(description) => {
-            problems.extend(loading_problems(&description));
-            Some(description.fingerprint)
-        }
-        Err(error) => {
-            problems.push(error.to_string());
-            None
+    let (fingerprint, faults) = if combiner::is_combiner(&model.path) {
+        let faults = combiner::check(&model.path).err().map(|error| error.to_string());
+        (combiner::fingerprint(&model.path).ok(), faults.into_iter().collect())
+    } else {
+        match Description::read(model, ImageRule::default()) {
+            Ok(description) => (Some(description.fingerprint.clone()), loading_problems(&description)),
+            Err(error) => (None, vec![error.to_string()]),
         }
     };
+    problems.extend(faults);
     let (name, revision) = (model.name.clone(), model.revision.clone());
     Ok(VerifyReport { name, revision, fingerprint, files_checked: n_checked, extra_files: extra, problems })
 }

@@ -7,6 +7,7 @@ pub mod card;
 pub mod chinese_clip;
 pub mod clip;
 pub mod combiner;
+pub mod convert;
 mod convolution;
 pub mod description;
 pub mod device;

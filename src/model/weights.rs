@@ -22,8 +22,8 @@ const HEADER_LENGTH_BYTES: usize = 8;
 pub fn files_in(folder: &Path) -> Result<Vec<PathBuf>> {
     let files = files_if_any(folder)?;
     if files.is_empty() {
-        // Weights in pickle files would have to be executed to be read.
-        let message = "the file is missing; weights are read from safetensors only";
+        let message =
+            "the file is missing; weights are read from safetensors only (`models convert` makes them of .pt files)";
         return Err(invalid_model(&folder.join("model.safetensors"), message));
     }
     Ok(files)
