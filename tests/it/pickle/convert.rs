@@ -1,6 +1,5 @@
 //! `models convert`: CLIP4Cir's and OpenAI's files become folders that load, with open_clip's vectors.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -13,7 +12,7 @@ use pictor::model::convert::{ConvertReport, ConvertRequest, ConvertedKind, conve
 use pictor::model::{Description, DeviceChoice, Precision, PrecisionChoice, folder, inspect};
 use pictor::types::Error;
 
-use super::golden::{golden, unpack};
+use super::golden::{Described, golden, unpack};
 use crate::encoder::tower_models::{Tower, picture};
 use crate::support::root;
 
@@ -90,7 +89,7 @@ fn compare(models: &Path, name: &str, clip: &str) -> f64 {
 }
 
 /// Kind, shape and BLAKE3 of each tensor of a safetensors file.
-fn tensors(path: &Path) -> BTreeMap<String, (String, Vec<usize>, String)> {
+fn tensors(path: &Path) -> Described {
     let bytes = std::fs::read(path).expect("readable");
     let file = safetensors::SafeTensors::deserialize(&bytes).expect("safetensors");
     let described = |(name, view): (String, safetensors::tensor::TensorView<'_>)| {
@@ -101,7 +100,7 @@ fn tensors(path: &Path) -> BTreeMap<String, (String, Vec<usize>, String)> {
 }
 
 /// What torch wrote below a key of the golden file.
-fn golden_tensors(file: &str, prefix: &str, left_out: &[&str]) -> BTreeMap<String, (String, Vec<usize>, String)> {
+fn golden_tensors(file: &str, prefix: &str, left_out: &[&str]) -> Described {
     let all = golden().files.remove(file).expect(file);
     let inside = all.into_iter().filter_map(|(name, tensor)| Some((name.strip_prefix(prefix)?.to_owned(), tensor)));
     inside.filter(|(name, _)| !left_out.contains(&name.as_str())).collect()

@@ -9,11 +9,14 @@ use pictor::types::Error;
 
 use crate::support::root;
 
+/// Kind, shape and BLAKE3 of tensors by name.
+pub(super) type Described = BTreeMap<String, (String, Vec<usize>, String)>;
+
 /// What `checkpoints.json` says.
 #[derive(serde::Deserialize)]
 pub(super) struct Golden {
-    /// Kind, shape and BLAKE3 of each tensor of each file.
-    pub(super) files: BTreeMap<String, BTreeMap<String, (String, Vec<usize>, String)>>,
+    /// The tensors of each file.
+    pub(super) files: BTreeMap<String, Described>,
     /// What open_clip computes with the CLIPs among the files.
     pub(super) clips: BTreeMap<String, Clip>,
     pub(super) texts: Vec<String>,
@@ -58,7 +61,7 @@ fn files_of_torch_are_read_to_equal_bits() {
     for (name, expected) in &golden.files {
         let file = TorchFile::open(&unpack(folder.path(), name)).expect(name);
         let found = file.tensors(file.root()).expect(name);
-        let found: BTreeMap<_, _> = found
+        let found: Described = found
             .into_iter()
             .map(|(name, tensor)| {
                 let hash = blake3::hash(&tensor.bytes).to_hex()[..16].to_owned();
