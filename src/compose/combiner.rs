@@ -8,12 +8,12 @@ use std::sync::Arc;
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensorError, SafeTensors};
 
-use super::{Composed, Composer, ComposerEntry, ComposerSettings, Part, PartKind, Place};
+use super::{Composed, Composer, ComposerEntry, ComposerSettings, Part, Place};
 use crate::distance::dot;
-use crate::model::combiner::{CombinerConfig, CombinerFeatures, is_combiner, shapes};
+use crate::model::combiner::{CombinerConfig, CombinerFeatures, WEIGHTS, is_combiner};
 use crate::model::{ModelFolder, folder};
 use crate::types::vector::UnitVector;
-use crate::types::{Error, Result};
+use crate::types::{Error, PartKind, Result};
 
 pub(super) const ENTRY: ComposerEntry = ComposerEntry {
     name: "combiner",
@@ -150,10 +150,9 @@ impl CombinerNetwork {
     /// [`Error::FailedPrecondition`] naming the file and tensor at fault, or with `COMBINER_TOO_LARGE`.
     pub fn read(folder: &Path, room: u64) -> Result<Self> {
         let config = CombinerConfig::read(folder)?;
-        let path = folder.join("model.safetensors");
+        let path = folder.join(WEIGHTS);
         let CombinerConfig { dimension, projection_dim, hidden_dim, .. } = config;
-        let shapes = shapes(dimension, projection_dim, hidden_dim);
-        let numbers: u64 = shapes.iter().map(|(_, shape)| shape.iter().product::<usize>() as u64).sum();
+        let numbers: u64 = config.shapes().iter().map(|(_, shape)| shape.iter().product::<i64>() as u64).sum();
         let needed = numbers * size_of::<f32>() as u64;
         if needed > room {
             let message = format!("{} takes {needed} bytes, composers may take {room}", path.display());

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 pub use combiner::CombinerNetwork;
 pub use composers::{BoundComposer, Composers, Place};
-pub use part::{Part, PartKind};
+pub use part::Part;
 pub use settings::ComposerSettings;
 
 use crate::types::Result;
@@ -61,6 +61,7 @@ pub const ALL: &[&ComposerEntry] = &[&combiner::ENTRY, &slerp::ENTRY, &sum::ENTR
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::PartKind;
 
     fn build(text: &str) -> Arc<BoundComposer> {
         Composers::open(std::path::Path::new("/nonexistent"), 1 << 20).bind(text, "space", 2).expect(text)

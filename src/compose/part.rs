@@ -1,21 +1,13 @@
 //! One part of a query, as composers take it.
 
+use crate::types::PartKind;
 use crate::types::vector::UnitVector;
-
-/// What a part's vector was made of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PartKind {
-    Text,
-    /// A picture, or a stored item's picture.
-    Image,
-    /// The caller's own; stands for a picture where a composer asks for one.
-    Vector,
-}
 
 /// A part of a query: its vector with the length that the encoder gave it, and its weight (finite, not 0).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Part {
     pub vector: UnitVector,
+    /// What the vector was made of; the caller's own stands for a picture where a composer asks for one.
     pub kind: PartKind,
     pub weight: f32,
 }

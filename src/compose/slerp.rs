@@ -55,8 +55,8 @@ impl Composer for Slerp {
 
 #[cfg(test)]
 mod tests {
-    use super::super::PartKind;
     use super::*;
+    use crate::types::PartKind;
 
     fn at(degrees: f32, weight: f32) -> Part {
         let angle = degrees.to_radians();

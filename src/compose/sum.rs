@@ -58,8 +58,8 @@ impl Composer for Sum {
 
 #[cfg(test)]
 mod tests {
-    use super::super::PartKind;
     use super::*;
+    use crate::types::PartKind;
 
     #[test]
     fn cancelling_parts_are_refused() {
@@ -75,7 +75,7 @@ mod tests {
     fn raw_sums_weigh_by_length() {
         let part = |values: [f32; 2], norm| Part {
             vector: UnitVector { values: values.to_vec(), norm },
-            kind: PartKind::Image,
+            kind: PartKind::Media,
             weight: 1.0,
         };
         let parts = [part([1.0, 0.0], 3.0), part([0.0, 1.0], 4.0)];

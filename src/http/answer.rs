@@ -33,6 +33,8 @@ pub(super) fn search(
         "space": answer.generation.space,
         "fingerprint": answer.fingerprint.as_deref().unwrap_or_default(),
         "composer": answer.composer,
+        "weights": answer.weights.iter().map(|weight| short_float(*weight)).collect::<Vec<_>>(),
+        "lambdas": answer.lambdas.iter().map(|lambda| short_float(*lambda)).collect::<Vec<_>>(),
         "exact": answer.exact,
         "warnings": answer.warnings,
         "timings": {

@@ -8,11 +8,11 @@ use bytes::Bytes;
 use super::query::{Query, QueryContent};
 use crate::collection::backend::{BackendHit, CollectionBackend, SearchParams, Selection, VectorQuery};
 use crate::collection::schema::{Field, FieldSource, Generation};
-use crate::compose::{BoundComposer, Composed, Composers, DEFAULT, Part, PartKind};
+use crate::compose::{BoundComposer, Composed, Composers, DEFAULT, Part};
 use crate::encode::{EncoderHandle, EncoderRegistry, Role};
 use crate::types::limits::TEXT_BYTES;
 use crate::types::vector::UnitVector;
-use crate::types::{Error, ItemId, Result};
+use crate::types::{Error, ItemId, PartKind, Result};
 
 /// Where a search's time went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -100,7 +100,7 @@ async fn search_generation(
                 let handle = query_encoder(encoders, field, generation, Kind::Image).await?;
                 let vector = encode_image(&handle, file.clone(), deadline).await;
                 fingerprint = Some(handle.info().fingerprint.clone());
-                (vector.map_err(|error| error.within(&format!("parts[{position}]")))?, PartKind::Image)
+                (vector.map_err(|error| error.within(&format!("parts[{position}]")))?, PartKind::Media)
             }
             QueryContent::Item(id) => {
                 let id = ItemId::new(id).map_err(|error| error.within(&format!("parts[{position}]")))?;
@@ -190,7 +190,7 @@ pub async fn bind_composer(composers: &Composers, name: &str, generation: &Gener
 /// What the vectors of a field's items were made of.
 fn kind_of_items(field: &Field) -> PartKind {
     match field.source {
-        FieldSource::Media { .. } => PartKind::Image,
+        FieldSource::Media { .. } => PartKind::Media,
         FieldSource::Text { .. } => PartKind::Text,
         FieldSource::Vector { .. } => PartKind::Vector,
     }

@@ -8,7 +8,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::recipe::CombinerRecipe;
 use super::student::normalise;
-use crate::model::combiner::{COMBINER, CombinerConfig, CombinerFeatures, shapes};
+use crate::model::combiner::{CombinerConfig, CombinerFeatures, MODEL_TYPE, WEIGHTS};
 use crate::model::weights::Weights;
 use crate::model::{ModelFolder, folder};
 use crate::train::random::random_for;
@@ -40,7 +40,7 @@ impl Combiner {
         let config = match &start {
             Some(start) => CombinerConfig::read(&start.path)?,
             None => CombinerConfig {
-                model_type: COMBINER.to_owned(),
+                model_type: MODEL_TYPE.to_owned(),
                 dimension,
                 projection_dim: width(recipe.projection, dimension),
                 hidden_dim: width(recipe.hidden, dimension),
@@ -59,9 +59,7 @@ impl Combiner {
                 ),
             });
         }
-        let weights = start
-            .map(|start| Weights::open(&[start.path.join("model.safetensors")], Kind::Float, device))
-            .transpose()?;
+        let weights = start.map(|start| Weights::open(&[start.path.join(WEIGHTS)], Kind::Float, device)).transpose()?;
         let combiner = Self { config, dropout: recipe.dropout };
         let mut tensors = combiner.new_tensors(seed, device);
         if let Some(weights) = &weights {
@@ -75,13 +73,11 @@ impl Combiner {
     /// New weights, drawn from a seed, by their names in the run.
     #[must_use]
     pub fn new_tensors(&self, seed: u64, device: Device) -> BTreeMap<String, Tensor> {
-        let CombinerConfig { dimension, projection_dim, hidden_dim, .. } = self.config;
-        let draw = |(name, shape): (&str, Vec<usize>)| {
-            let shape: Vec<i64> = shape.into_iter().map(|size| size as i64).collect();
-            let tensor = new_tensor(name, &shape, fan_in(name, &self.config), seed).to_device(device);
+        let draw = |(name, shape): (String, Vec<i64>)| {
+            let tensor = new_tensor(&name, &shape, fan_in(&name, &self.config), seed).to_device(device);
             (format!("{PLACE}{name}"), tensor)
         };
-        shapes(dimension, projection_dim, hidden_dim).into_iter().map(draw).collect()
+        self.config.shapes().into_iter().map(draw).collect()
     }
 
     /// Joins pictures with texts, both `[batch, dimension]` as the encoder gives them: `[batch, dimension]`, normalised. With a

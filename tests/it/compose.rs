@@ -1,13 +1,16 @@
 //! Composers: the Combiner against torch, and composed queries through the server.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use pictor::compose::{CombinerNetwork, Composers, Part, PartKind};
+use pictor::compose::{CombinerNetwork, Composers, Part};
+use pictor::model::combiner::{CombinerConfig, CombinerFeatures, MODEL_TYPE};
+use pictor::types::PartKind;
 use pictor::types::vector::UnitVector;
 use pictor_proto::client::Client;
 use pictor_proto::v1;
 use pictor_proto::v1::query_part::Content;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::encoder::tiny::{NamedTensor, serialize};
 use crate::fixture::block_on;
@@ -28,27 +31,33 @@ pub(crate) fn formula(seed: f64, n: usize, scale: f64) -> Vec<f64> {
     (0..n).map(|index| scale * (seed + 0.7 * index as f64).sin()).collect()
 }
 
-fn tensors(dimension: usize, projection: usize, hidden: usize) -> Vec<NamedTensor> {
-    let tensor = |(number, (name, shape)): (usize, (&'static str, Vec<usize>))| {
+fn config(
+    [dimension, projection_dim, hidden_dim]: [usize; 3],
+    space: &str,
+    features: CombinerFeatures,
+) -> CombinerConfig {
+    let (model_type, encoder) = (MODEL_TYPE.to_owned(), "some@r1".to_owned());
+    CombinerConfig { model_type, dimension, projection_dim, hidden_dim, space: space.to_owned(), encoder, features }
+}
+
+fn tensors(sizes: [usize; 3]) -> Vec<NamedTensor> {
+    let shapes: BTreeMap<String, Vec<i64>> = config(sizes, "", CombinerFeatures::Raw).shapes().into_iter().collect();
+    let tensor = |(number, (name, shape)): (usize, (String, Vec<i64>))| {
+        let shape: Vec<usize> = shape.into_iter().map(|size| size as usize).collect();
         let values = formula(number as f64 + 1.0, shape.iter().product(), 0.5);
-        (name.to_owned(), shape, values.into_iter().map(|value| value as f32).collect())
+        (name, shape, values.into_iter().map(|value| value as f32).collect())
     };
-    pictor::model::combiner::shapes(dimension, projection, hidden).into_iter().enumerate().map(tensor).collect()
+    shapes.into_iter().enumerate().map(tensor).collect()
 }
 
 /// Writes a Combiner with the formula's weights as NAME@r1.
-pub(crate) fn write(models: &Path, name: &str, space: &str, sizes: [usize; 3], features: &str) -> PathBuf {
+pub(crate) fn write(models: &Path, name: &str, space: &str, sizes: [usize; 3], features: CombinerFeatures) -> PathBuf {
     let folder = models.join(name).join("r1");
     std::fs::create_dir_all(&folder).expect("a folder");
     std::fs::write(models.join(name).join("current"), "r1\n").expect("written");
-    let [dimension, projection, hidden] = sizes;
-    let config = json!({
-        "model_type": "clip4cir_combiner", "dimension": dimension, "projection_dim": projection, "hidden_dim": hidden,
-        "space": space, "encoder": "some@r1", "features": features,
-    });
-    std::fs::write(folder.join("config.json"), config.to_string()).expect("written");
-    std::fs::write(folder.join("model.safetensors"), serialize(&tensors(dimension, projection, hidden)))
-        .expect("written");
+    let json = serde_json::to_string(&config(sizes, space, features)).expect("JSON");
+    std::fs::write(folder.join("config.json"), json).expect("written");
+    std::fs::write(folder.join("model.safetensors"), serialize(&tensors(sizes))).expect("written");
     folder
 }
 
@@ -68,7 +77,7 @@ fn close(found: &[f32], expected: &[f64], what: &str) {
 #[test]
 fn the_combiner_agrees_with_torch() {
     let (folder, golden) = (tempfile::tempdir().expect("a folder"), golden());
-    let path = write(folder.path(), "mine", "s:6", [6, 8, 10], "raw");
+    let path = write(folder.path(), "mine", "s:6", [6, 8, 10], CombinerFeatures::Raw);
     let network = CombinerNetwork::read(&path, 1 << 20).expect("a network");
     let composers = Composers::open(folder.path(), 1 << 20);
     let bound = composers.bind("combiner", "s:6", 6).expect("the only one of the space");
@@ -87,13 +96,13 @@ fn the_combiner_agrees_with_torch() {
             weight: 1.0,
         };
         let found =
-            bound.composer.compose(&[part(&text, PartKind::Text), part(&image, PartKind::Image)]).expect("composed");
+            bound.composer.compose(&[part(&text, PartKind::Text), part(&image, PartKind::Media)]).expect("composed");
         close(&found.vector, expected, "composer");
         close(&found.lambdas, &lambdas[number..=number], "composer's lambda");
         // The sum at the encoders' lengths is the first stage's query.
         let sum = composers.bind("sum:normalise=raw", "s:6", 6).expect("sum");
         let found =
-            sum.composer.compose(&[part(&image, PartKind::Image), part(&text, PartKind::Text)]).expect("composed");
+            sum.composer.compose(&[part(&image, PartKind::Media), part(&text, PartKind::Text)]).expect("composed");
         close(&found.vector, &numbers(&golden["sum"])[number * 6..][..6], "raw sum");
     }
 }
@@ -101,7 +110,7 @@ fn the_combiner_agrees_with_torch() {
 #[test]
 fn what_a_combiner_cannot_join_is_refused_with_what_it_can() {
     let folder = tempfile::tempdir().expect("a folder");
-    write(folder.path(), "mine", "s:6", [6, 8, 10], "unit");
+    write(folder.path(), "mine", "s:6", [6, 8, 10], CombinerFeatures::Unit);
     let composers = Composers::open(folder.path(), 1 << 20);
     let part = |kind, weight| Part::unit(vec![0.6, 0.8, 0.0, 0.0, 0.0, 0.0], kind, weight);
     let check = |parts: &[Part], expected: &str| {
@@ -110,9 +119,9 @@ fn what_a_combiner_cannot_join_is_refused_with_what_it_can() {
         assert!(error.contains(expected), "{error}");
     };
     check(&[part(PartKind::Text, 1.0), part(PartKind::Text, 1.0)], "got 0 and 2");
-    check(&[part(PartKind::Image, 1.0), part(PartKind::Image, 1.0), part(PartKind::Text, 1.0)], "got 2 and 1");
-    check(&[part(PartKind::Image, 1.0), part(PartKind::Text, -1.0)], "got 1 and 0");
-    check(&[part(PartKind::Image, 0.5), part(PartKind::Text, 1.0)], "their weight is 1; got 0.5");
+    check(&[part(PartKind::Media, 1.0), part(PartKind::Media, 1.0), part(PartKind::Text, 1.0)], "got 2 and 1");
+    check(&[part(PartKind::Media, 1.0), part(PartKind::Text, -1.0)], "got 1 and 0");
+    check(&[part(PartKind::Media, 0.5), part(PartKind::Text, 1.0)], "their weight is 1; got 0.5");
     let refused = |text: &str, space: &str, dimension: usize, expected: &str| {
         let error = composers.bind(text, space, dimension).map(|bound| bound.name.clone()).expect_err(text).to_string();
         assert!(error.contains(expected), "{text}: {error}");
@@ -124,7 +133,7 @@ fn what_a_combiner_cannot_join_is_refused_with_what_it_can() {
     refused("combiner:colour=red", "s:6", 6, "combiner has model");
     refused("blend", "s:6", 6, "there are combiner, slerp, sum");
     refused("sum:normalise=sometimes", "s:6", 6, "expected unit or raw");
-    write(folder.path(), "yours", "s:6", [6, 8, 10], "unit");
+    write(folder.path(), "yours", "s:6", [6, 8, 10], CombinerFeatures::Unit);
     let fresh = Composers::open(folder.path(), 1 << 20);
     let error = fresh.bind("combiner", "s:6", 6).map(|bound| bound.name.clone()).expect_err("two").to_string();
     assert!(error.contains("combiner:model=mine") && error.contains("yours"), "{error}");
@@ -134,7 +143,7 @@ fn what_a_combiner_cannot_join_is_refused_with_what_it_can() {
 fn a_damaged_combiner_is_refused_by_the_tensors_name() {
     let folder = tempfile::tempdir().expect("a folder");
     let check = |change: &dyn Fn(&Path), expected: &str| {
-        let path = write(folder.path(), "mine", "s:6", [6, 8, 10], "raw");
+        let path = write(folder.path(), "mine", "s:6", [6, 8, 10], CombinerFeatures::Raw);
         change(&path);
         let error =
             CombinerNetwork::read(&path, 1 << 20).map(|network| network.bytes()).expect_err(expected).to_string();
@@ -142,7 +151,7 @@ fn a_damaged_combiner_is_refused_by_the_tensors_name() {
     };
     let weights = |change: fn(&mut Vec<NamedTensor>)| {
         move |path: &Path| {
-            let mut all = tensors(6, 8, 10);
+            let mut all = tensors([6, 8, 10]);
             change(&mut all);
             std::fs::write(path.join("model.safetensors"), serialize(&all)).expect("written");
         }
@@ -152,7 +161,7 @@ fn a_damaged_combiner_is_refused_by_the_tensors_name() {
     check(&weights(|all| all[1].1.reverse()), "combiner_layer.weight: expected the shape [10, 16]");
     check(&|path| std::fs::write(path.join("model.safetensors"), b"no").expect("written"), "model.safetensors");
     check(&|path| std::fs::write(path.join("config.json"), b"{}").expect("written"), "config.json");
-    let path = write(folder.path(), "mine", "s:6", [6, 8, 10], "raw");
+    let path = write(folder.path(), "mine", "s:6", [6, 8, 10], CombinerFeatures::Raw);
     let error = CombinerNetwork::read(&path, 100).map(|network| network.bytes()).expect_err("too large").to_string();
     assert!(error.contains("composers may take 100"), "{error}");
 }
@@ -198,8 +207,8 @@ fn composed_queries_are_answered_by_the_combiner_of_the_space() {
         let request = v1::GetEncoderRequest { encoder: "pictor@r1".to_owned() };
         let encoder = client.encoders.clone().get_encoder(request).await.expect("it").into_inner().encoder.expect("it");
         let d = encoder.dimension as usize;
-        let folder = write(towers.models(), "joiner", &encoder.space, [d, d, 2 * d], "raw");
-        write(towers.models(), "stranger", "0123456789abcdef:4", [4, 4, 8], "raw");
+        let folder = write(towers.models(), "joiner", &encoder.space, [d, d, 2 * d], CombinerFeatures::Raw);
+        write(towers.models(), "stranger", "0123456789abcdef:4", [4, 4, 8], CombinerFeatures::Raw);
         let network = CombinerNetwork::read(&folder, 1 << 24).expect("a network");
 
         let item = |weight| part(Content::ItemId("item-00003".to_owned()), weight);

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::run::{ConvertRequest, Converted, Tensors, write_json, write_tensors};
 use crate::image::ImageRule;
-use crate::model::combiner::{self, CombinerConfig};
+use crate::model::combiner::{self, CombinerConfig, CombinerFeatures};
 use crate::model::draft::Draft;
 use crate::model::pickle::TorchFile;
 use crate::model::{Description, folder};
@@ -40,6 +40,7 @@ pub(super) fn write(request: &ConvertRequest, file: &TorchFile, tensors: &Tensor
         hidden_dim,
         space: encoder.space.clone(),
         encoder: encoder.folder.full_name(),
+        features: CombinerFeatures::Raw,
     };
     for (name, shape) in config.shapes() {
         let tensor = tensors.get(&name).ok_or_else(|| file.refuse(format!("the tensor {name} is missing")))?;

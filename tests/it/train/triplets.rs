@@ -9,6 +9,7 @@ use pictor::collection::backend::ItemWrite;
 use pictor::compose::CombinerNetwork;
 use pictor::encode::offline::{EmbedRequest, embed};
 use pictor::model::Precision;
+use pictor::model::combiner::CombinerFeatures;
 use pictor::types::vector::UnitVector;
 use rand::Rng as _;
 use rand::seq::{IndexedRandom as _, index};
@@ -197,7 +198,7 @@ fn combiner(world: &World) -> CombinerNetwork {
     let description =
         pictor::model::Description::read(folder, pictor::image::ImageRule::Pictor).expect("a description");
     let d = description.sides.dimension;
-    let path = write(world.tower.models(), "mine", &description.space, [d, d, 2 * d], "unit");
+    let path = write(world.tower.models(), "mine", &description.space, [d, d, 2 * d], CombinerFeatures::Unit);
     CombinerNetwork::read(&path, 1 << 24).expect("a network")
 }
 
