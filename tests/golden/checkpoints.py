@@ -19,7 +19,7 @@ CLIP_MEAN, CLIP_STD = [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.261302
 VOCABULARY = json.loads((HERE / "towers.tokenizers.json").read_text())["clip"]["model"]["vocab"]
 # Ids of a text of the tests' tokenizer, its specials included.
 TEXTS = ["a red shoe", "shoes"]
-result = {"files": {}, "clips": {}, "sizes": {}}
+result = {"files": {}, "clips": {}}
 
 
 def weight(name, shape):
@@ -58,13 +58,15 @@ def write(name, payload, tensors, **settings):
         data = tensor.view(-1).view(torch.uint8).numpy().tobytes() if tensor.numel() else b""
         described[key] = [kinds[tensor.dtype], list(tensor.shape), blake3(data).hexdigest()[:16]]
     result["files"][name] = described
-    result["sizes"][name] = (HERE / name).stat().st_size
+    print(name, (HERE / name).stat().st_size)
 
 
 def leave_out_debugging(path):
-    """Nine tenths of a TorchScript archive of this size tell where code came from."""
+    """Nine tenths of a TorchScript archive of this size are code and where it came from, which differ from run to run; one file stays."""
     with zipfile.ZipFile(path) as archive:
-        entries = [(entry, archive.read(entry)) for entry in archive.infolist() if not entry.filename.endswith(".debug_pkl")]
+        left_out = ("/code/__torch__/", ".debug_pkl", "/.data/")
+        entries = [entry for entry in archive.infolist() if not any(part in entry.filename for part in left_out)]
+        entries = [(entry, archive.read(entry)) for entry in entries]
     with zipfile.ZipFile(path, "w") as archive:
         for entry, content in entries:
             archive.writestr(entry, content)
@@ -90,7 +92,9 @@ def every_kind():
     tensors |= {"lists.0": lists[0], "lists.1.0": lists[1][0], "lists.1.1.0": lists[1][1][0]}
     write("checkpoint.pt", payload, tensors)
     write("checkpoint.protocol4.pt", payload, tensors, pickle_protocol=4)
-    torch.save({"a": torch.ones(2)}, HERE / "checkpoint.legacy.pt", _use_new_zipfile_serialization=False)
+    # Holds addresses, which differ from run to run.
+    if not (HERE / "checkpoint.legacy.pt").exists():
+        torch.save({"a": torch.ones(2)}, HERE / "checkpoint.legacy.pt", _use_new_zipfile_serialization=False)
 
 
 def clip(name, embed, vision, half):
@@ -154,4 +158,3 @@ tensors = combiner(6, 24, 48)
 write("checkpoint.combiner.pt.gz", {"epoch": 2, "Combiner": tensors}, {f"Combiner.{key}": tensor for key, tensor in tensors.items()})
 result["texts"] = TEXTS
 (HERE / "checkpoints.json").write_text(json.dumps(result, ensure_ascii=False, separators=(",", ":")))
-print(result["sizes"], (HERE / "checkpoints.json").stat().st_size)
