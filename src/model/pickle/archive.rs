@@ -57,12 +57,12 @@ struct Entry {
 
 impl Archive {
     pub(super) fn open(path: &Path) -> Refused<Self> {
-        let file = File::open(path).map_err(|error| error.to_string())?;
-        let metadata = file.metadata().map_err(|error| error.to_string())?;
-        if !metadata.is_file() {
+        // Opening a pipe would wait for its other end.
+        if !std::fs::metadata(path).map_err(|error| error.to_string())?.is_file() {
             return Err("expected a file".to_owned());
         }
-        let length = metadata.len();
+        let file = File::open(path).map_err(|error| error.to_string())?;
+        let length = file.metadata().map_err(|error| error.to_string())?.len();
         check_beginning(&file, length)?;
         let Directory { start, bytes, n_entries } = find_directory(&file, length)?;
         let mut entries = read_directory(&bytes, n_entries)?;

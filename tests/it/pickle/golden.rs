@@ -97,6 +97,19 @@ fn numbers_and_texts_are_read_beside_tensors() {
 }
 
 #[test]
+fn what_is_no_file_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pipe = folder.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());
+    for (path, word) in
+        [(folder.path(), "expected a file"), (&pipe, "expected a file"), (&folder.path().join("none"), "No such")]
+    {
+        let refused = TorchFile::open(path).expect_err("no file").to_string();
+        assert!(refused.contains(word) && refused.contains(&path.display().to_string()), "{refused}");
+    }
+}
+
+#[test]
 fn legacy_files_are_refused_with_a_way_out() {
     let refused = TorchFile::open(&root().join("tests/golden/checkpoint.legacy.pt")).expect_err("a legacy file");
     assert!(matches!(refused, Error::FailedPrecondition { reason: "CHECKPOINT_REFUSED", .. }), "{refused}");
