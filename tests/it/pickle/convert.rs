@@ -7,7 +7,7 @@ use pictor::encode::torch::EncoderPlan;
 use pictor::encode::{EncodeSettings, Encoder, EncoderInput, PreparedImage, Role};
 use pictor::image::PadRule;
 use pictor::model::card::Card;
-use pictor::model::combiner::{self, CombinerConfig};
+use pictor::model::combiner::{self, CombinerConfig, CombinerFeatures};
 use pictor::model::convert::{ConvertReport, ConvertRequest, ConvertedKind, convert};
 use pictor::model::{Description, DeviceChoice, Precision, PrecisionChoice, folder, inspect};
 use pictor::types::Error;
@@ -181,6 +181,7 @@ fn a_combiner_becomes_a_composer_s_folder() {
         hidden_dim: 48,
         space: encoder.space.clone(),
         encoder: format!("fashion@{}", encoder.revision),
+        features: CombinerFeatures::Raw,
     };
     assert_eq!(combiner::check(&report.path).expect("sound"), expected);
     assert_eq!(tensors(&report.path.join("model.safetensors")), golden_tensors(COMBINER, "Combiner.", &[]));
