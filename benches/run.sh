@@ -52,8 +52,14 @@ reembed() { bench reembed; }
 # Training steps beside a PyTorch loop.
 train() { benches/train.sh --out "benches/results/train-$(date +%F)-$commit.json"; }
 
+# The Combiner alone beside torch, and composed searches beside plain ones; after `make demo` and scripts/golden.sh.
+compose() {
+  bench compose
+  LD_LIBRARY_PATH=.deps/golden-stubs PYTHONPATH=.deps/site .deps/golden-venv/bin/python benches/compose.py
+}
+
 mkdir -p benches/results
-[ "$#" -gt 0 ] || set -- load scan resize encoder dual_encoder image_load towers reembed train
+[ "$#" -gt 0 ] || set -- load scan resize encoder dual_encoder image_load towers reembed train compose
 for name in "$@"; do
   echo "== $name"
   if [ "$name" = encoder ] || [ "$name" = dual_encoder ] || [ "$name" = train ]; then

@@ -48,9 +48,12 @@ pub struct ComposerEntry {
     pub name: &'static str,
     /// One line for people.
     pub summary: &'static str,
-    /// Builds it from its settings for the vectors of one place; gives its settings as they were resolved. May read the disk.
-    pub build: fn(&ComposerSettings, &Place<'_>) -> Result<(ComposerSettings, Arc<dyn Composer>)>,
+    /// Builds it from its settings for the vectors of one place. May read the disk.
+    pub build: fn(&ComposerSettings, &Place<'_>) -> Result<Built>,
 }
+
+/// A composer, and its settings as they were resolved.
+pub type Built = (ComposerSettings, Arc<dyn Composer>);
 
 /// The composer used when nobody names one.
 pub const DEFAULT: &str = "sum";

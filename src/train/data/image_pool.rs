@@ -52,7 +52,6 @@ impl ImagePool {
     }
 
     /// All vectors, and the example of each row.
-    #[must_use]
     pub fn all(&self) -> (&Tensor, &[usize]) {
         (&self.vectors, &self.examples)
     }

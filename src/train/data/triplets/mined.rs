@@ -122,13 +122,16 @@ impl TripletSource for Mined {
     }
 }
 
+/// Examples that share all but one value, each with that value.
+type Alike = Vec<(usize, String)>;
+
 /// Items by what they share, each with its value of what changes. A thing that two items of one group show with the same value would
 /// be two right answers, so only the first counts.
-fn groups(corpus: &Corpus, change: &Change) -> Result<BTreeMap<Vec<String>, Vec<(usize, String)>>> {
-    let mut groups: BTreeMap<Vec<String>, Vec<(usize, String)>> = BTreeMap::new();
+fn groups(corpus: &Corpus, change: &Change) -> Result<BTreeMap<Vec<String>, Alike>> {
+    let mut groups: BTreeMap<Vec<String>, Alike> = BTreeMap::new();
     let mut seen = BTreeSet::new();
     for (number, example) in corpus.examples.iter().enumerate().filter(|(_, example)| example.has_picture()) {
-        let word = |path: &str| -> Result<Option<String>> { Ok(word_at(&example.payload, path)?) };
+        let word = |path: &str| -> Result<Option<String>> { word_at(&example.payload, path) };
         let shared: Option<Vec<String>> = change.same.iter().map(|path| word(path)).collect::<Result<_>>()?;
         let (Some(shared), Some(value)) = (shared, word(&change.differs)?) else { continue };
         if seen.insert((shared.clone(), value.clone())) {

@@ -13,6 +13,9 @@ use crate::train::eval::metrics::rank;
 use crate::train::random::random_for;
 use crate::{Error, Result};
 
+/// Takes a query with its gallery's examples and their scores.
+type Found<'f> = &'f mut dyn FnMut(&Triplet, &[usize], &[f32]);
+
 /// Queries whose scores are held at once.
 const AT_ONCE: usize = 256;
 
@@ -114,12 +117,7 @@ impl<'a> Queries<'a> {
     }
 
     /// Gives each query with its gallery's examples and their scores.
-    pub(super) fn each(
-        &self,
-        vectors: &Tensor,
-        subject: &Subject<'_>,
-        found: &mut dyn FnMut(&Triplet, &[usize], &[f32]),
-    ) -> Result<()> {
+    pub(super) fn each(&self, vectors: &Tensor, subject: &Subject<'_>, found: Found<'_>) -> Result<()> {
         let _no_gradients = tch::no_grad_guard();
         let of_galleries: BTreeMap<usize, Tensor> = self
             .galleries
