@@ -86,6 +86,12 @@ async fn a_wrong_request_is_refused_before_anything_reads_it() {
         let reply = http.with("x-timeout-ms", value).get("/v1/collections").await;
         assert_eq!(reply.check(value, 400, "INVALID_ARGUMENT", "expected milliseconds")["field"], "x-timeout-ms");
     }
+    // Counted by routes of the table, so that nobody's paths make the metrics grow.
+    let metrics = String::from_utf8(http.get("/metrics").await.body).expect("text");
+    for counted in ["route=\"unknown\",status=\"404\"} 2", "route=\"/v1/search\",status=\"415\"} 3"] {
+        assert!(metrics.contains(&format!("pictor_http_requests_total{{{counted}")), "{metrics}");
+    }
+    assert!(!metrics.contains("/v1/nothing"), "{metrics}");
     server.shut_down().await;
 }
 
@@ -121,12 +127,13 @@ async fn searches_in_work_are_answered_when_the_server_stops() {
     let (server, http) = notes_and_points().await;
     let long = "several words about something else ".repeat(4);
     let search = |number: usize| {
-        let parts: Vec<_> = (0..64).map(|part| json!({ "text": format!("{number} {part} {long}") })).collect();
+        // Encoded one after the other: longer than the pause below, much shorter than what a stop waits for.
+        let parts: Vec<_> = (0..16).map(|part| json!({ "text": format!("{number} {part} {long}") })).collect();
         let http = http.clone();
         tokio::spawn(async move { http.search(&json!({ "collection": "notes", "parts": parts })).await })
     };
     let searches: Vec<_> = (0..4).map(search).collect();
-    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    tokio::time::sleep(std::time::Duration::from_millis(30)).await;
     assert!(searches.iter().all(|search| !search.is_finished()), "none is done before the stop");
     server.shut_down().await;
     for search in searches {
