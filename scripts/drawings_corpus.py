@@ -18,6 +18,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from demo_corpus import CLDR, EMOJI, OPENMOJI, annotations, describe
+from emoji_changes import changes_of, signed_codes
 from icon_drawings import SETS, icon_items
 from npm_packages import fail, fetch, read_json
 
@@ -220,6 +221,7 @@ def families_of(folder, drawings, concepts):
 
 
 def items(drawings, concepts, families, table):
+    signed = signed_codes(concepts)
     for vendor, style, code, file in drawings:
         concept = table[code]
         about = concepts[concept]
@@ -233,6 +235,7 @@ def items(drawings, concepts, families, table):
                 "tone": tones[0] if tones else "none", "family": families[concept], "kind": about["kind"],
                 "flippable": about["kind"] == "other", "group": about["group"], "name": about["name"],
                 "keywords": about["keywords"], "split": split_of(families[concept]),
+                **changes_of(code, about["name"], signed),
             },
         }
 
