@@ -33,61 +33,78 @@ struct Mined {
     change: Vec<Change>,
 }
 
-/// One kind of change: "the same, with another value of `differs`".
+/// One kind of change: "the same, with other values of `differs`".
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Change {
     name: String,
     /// Payload paths whose values both items share; items without one of them are left out.
     same: Vec<String>,
-    /// The payload path whose value changes.
-    differs: String,
-    /// Only pairs whose values are among these, where given.
-    from: Option<Vec<String>>,
-    to: Option<Vec<String>>,
-    /// Words for values, for `{from}` and `{to}`; a value without words stands for itself.
+    /// The payload path whose value changes, or several that all change.
+    differs: Paths,
+    /// Words for values. If there are any, items whose values have none take no part; else a value stands for itself.
     #[serde(default)]
     words: BTreeMap<String, String>,
-    /// Sentences with `{to}` and, if wanted, `{from}`; or, behind a value in `wordings_of`, sentences for that value.
-    #[serde(default)]
+    /// Sentences with `{to}` and, if wanted, `{from}`; where several paths differ, with `{PATH.to}` and `{PATH.from}`.
     wordings: Vec<String>,
     /// Sentences that no run learns from.
     #[serde(default)]
     held_out: Vec<String>,
-    /// Sentences for single values of the target, in the place of `wordings`.
-    #[serde(default)]
-    wordings_of: BTreeMap<String, Vec<String>>,
-    #[serde(default)]
-    held_out_of: BTreeMap<String, Vec<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Paths {
+    One(String),
+    Several(Vec<String>),
+}
+
+impl Paths {
+    fn all(&self) -> &[String] {
+        match self {
+            Self::One(path) => std::slice::from_ref(path),
+            Self::Several(paths) => paths,
+        }
+    }
 }
 
 impl Change {
     fn check(&self) -> std::result::Result<(), String> {
-        if self.wordings.is_empty() && self.wordings_of.is_empty() {
-            return Err("wordings: expected at least one sentence".to_owned());
+        let paths = self.differs.all();
+        if self.wordings.is_empty() || paths.is_empty() {
+            return Err("expected at least one path in differs and one sentence in wordings".to_owned());
         }
-        let all = self.wordings.iter().chain(&self.held_out);
-        match all.into_iter().find(|sentence| !sentence.contains("{to}")) {
-            None => Ok(()),
-            Some(sentence) => Err(format!("{sentence:?} has no {{to}} where the new value goes")),
+        for place in self.places("to") {
+            if let Some(sentence) = self.wordings.iter().chain(&self.held_out).find(|text| !text.contains(&place)) {
+                return Err(format!("{sentence:?} has no {place} where the new value goes"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Where each path's value goes in a sentence.
+    fn places(&self, side: &str) -> Vec<String> {
+        match self.differs.all() {
+            [_] => vec![format!("{{{side}}}")],
+            paths => paths.iter().map(|path| format!("{{{path}.{side}}}")).collect(),
         }
     }
 
-    /// The sentences for a change to `to` and those held out.
-    fn sentences(&self, from: &str, to: &str) -> [Vec<String>; 2] {
-        let words = |value: &str| self.words.get(value).cloned().unwrap_or_else(|| value.to_owned());
-        let fill = |sentences: &[String]| -> Vec<String> {
-            sentences.iter().map(|text| text.replace("{from}", &words(from)).replace("{to}", &words(to))).collect()
+    /// Sentences for a change from values to others.
+    fn fill(&self, sentences: &[String], from: &[String], to: &[String]) -> Vec<String> {
+        let word = |value: &String| self.words.get(value).cloned().unwrap_or_else(|| value.clone());
+        let sides = [(self.places("from"), from), (self.places("to"), to)];
+        let fill = |sentence: &String| {
+            sides.iter().fold(sentence.clone(), |sentence, (places, values)| {
+                places.iter().zip(*values).fold(sentence, |text, (place, value)| text.replace(place, &word(value)))
+            })
         };
-        let trained = self.wordings_of.get(to).unwrap_or(&self.wordings);
-        let held_out = self.held_out_of.get(to).unwrap_or(&self.held_out);
-        [fill(trained), fill(held_out)]
+        sentences.iter().map(fill).collect()
     }
 
-    fn takes(&self, from: &str, to: &str) -> bool {
-        let is_in =
-            |list: &Option<Vec<String>>, value: &str| list.as_ref().is_none_or(|list| list.iter().any(|v| v == value));
-        from != to && is_in(&self.from, from) && is_in(&self.to, to)
+    /// What an item says at paths; `None` if it says nothing at one of them.
+    fn words_at(payload: &Payload, paths: &[String]) -> Result<Option<Vec<String>>> {
+        paths.iter().map(|path| word_at(payload, path)).collect()
     }
 }
 
@@ -98,18 +115,15 @@ impl TripletSource for Mined {
             let group = triplets.group(&change.name);
             let before = triplets.all.len();
             for alike in groups(corpus, change)?.into_values() {
-                for (reference, from) in &alike {
-                    for (target, to) in &alike {
-                        if !change.takes(from, to) {
-                            continue;
-                        }
-                        // Several items of one value are one family's; a query means one of them.
-                        add(corpus, &mut triplets, change, group, (*reference, from), (*target, to))?;
+                for reference in &alike {
+                    let differs = |target: &&Item| reference.1.iter().zip(&target.1).all(|(from, to)| from != to);
+                    for target in alike.iter().filter(differs) {
+                        add(corpus, &mut triplets, change, group, reference, target);
                     }
                 }
             }
             if triplets.all.len() == before {
-                let message = format!("no two items share {:?} and differ in {:?}", change.same, change.differs);
+                let message = format!("no two items share {:?} and differ in {:?}", change.same, change.differs.all());
                 return Err(Error::invalid(format!("recipe.triplets.change {:?}", change.name), message));
             }
         }
@@ -122,20 +136,22 @@ impl TripletSource for Mined {
     }
 }
 
-/// Examples that share all but one value, each with that value.
-type Alike = Vec<(usize, String)>;
+/// An example and its values of what changes.
+type Item = (usize, Vec<String>);
 
-/// Items by what they share, each with its value of what changes. A thing that two items of one group show with the same value would
-/// be two right answers, so only the first counts.
-fn groups(corpus: &Corpus, change: &Change) -> Result<BTreeMap<Vec<String>, Alike>> {
-    let mut groups: BTreeMap<Vec<String>, Alike> = BTreeMap::new();
+/// Items by what they share. A thing that two items of one group show with the same values would be two right answers, so only the
+/// first counts.
+fn groups(corpus: &Corpus, change: &Change) -> Result<BTreeMap<Vec<String>, Vec<Item>>> {
+    let mut groups: BTreeMap<Vec<String>, Vec<Item>> = BTreeMap::new();
     let mut seen = BTreeSet::new();
+    let has_words =
+        |values: &Vec<String>| change.words.is_empty() || values.iter().all(|value| change.words.contains_key(value));
     for (number, example) in corpus.examples.iter().enumerate().filter(|(_, example)| example.has_picture()) {
-        let word = |path: &str| -> Result<Option<String>> { word_at(&example.payload, path) };
-        let shared: Option<Vec<String>> = change.same.iter().map(|path| word(path)).collect::<Result<_>>()?;
-        let (Some(shared), Some(value)) = (shared, word(&change.differs)?) else { continue };
-        if seen.insert((shared.clone(), value.clone())) {
-            groups.entry(shared).or_default().push((number, value));
+        let shared = Change::words_at(&example.payload, &change.same)?;
+        let values = Change::words_at(&example.payload, change.differs.all())?.filter(has_words);
+        let (Some(shared), Some(values)) = (shared, values) else { continue };
+        if seen.insert((shared.clone(), values.clone())) {
+            groups.entry(shared).or_default().push((number, values));
         }
     }
     Ok(groups)
@@ -146,41 +162,36 @@ fn add(
     triplets: &mut Triplets,
     change: &Change,
     group: usize,
-    (reference, from): (usize, &str),
-    (target, to): (usize, &str),
-) -> Result<()> {
-    let (one, other) = (&corpus.examples[reference], &corpus.examples[target]);
+    (reference, from): &Item,
+    (target, to): &Item,
+) {
+    let (one, other) = (&corpus.examples[*reference], &corpus.examples[*target]);
+    // A pair that the split tears apart would show one side to the other.
     if one.split != other.split {
-        return Err(Error::FailedPrecondition {
-            reason: "SPLIT_LEAKS",
-            message: format!(
-                "{:?} and {:?} differ in {:?} only and stand on two sides: give them one family (recipe.split.family)",
-                one.id, other.id, change.differs
-            ),
-        });
+        return;
     }
     // Nothing changes between them that could be seen.
     if one.shows_the_same_as(other) {
-        return Ok(());
+        return;
     }
     // Of the training side only what may be learned from; the rest of it is neither learned nor measured.
     if one.split == Split::Train && !(one.is_trained && other.is_trained) {
-        return Ok(());
+        return;
     }
-    let [trained, held_out] = change.sentences(from, to);
-    let wordings = trained.into_iter().map(|sentence| triplets.text(sentence)).collect();
-    let held_out_wordings = held_out.into_iter().map(|sentence| triplets.text(sentence)).collect();
+    let mut number = |sentences: &[String]| {
+        change.fill(sentences, from, to).into_iter().map(|sentence| triplets.text(sentence)).collect()
+    };
+    let (wordings, held_out_wordings) = (number(&change.wordings), number(&change.held_out));
     triplets.all.push(Triplet {
         name: format!("{} -> {}", one.id, other.id),
-        reference,
-        target: Some(target),
+        reference: *reference,
+        target: Some(*target),
         wordings,
         held_out_wordings,
         group,
         members: Vec::new(),
         split: one.split,
     });
-    Ok(())
 }
 
 fn word_at(payload: &Payload, path: &str) -> Result<Option<String>> {
