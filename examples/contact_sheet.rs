@@ -1,5 +1,5 @@
 //! Draws what searches found as PNG: `contact_sheet SHEET.jsonl OUT.png`. A line of the table is a search:
-//! `{"query": {"image": FILE} or {"text": WORDS}, "hits": [{"image": FILE, "label": WORDS, "is_expected": BOOL}]}`; what was
+//! `{"query": {"image": FILE} or {"text": WORDS} or {"composed": [FILE, WORDS]}, "hits": [{"image": FILE, "label": WORDS, "is_expected": BOOL}]}`; what was
 //! expected stands in a green frame.
 
 use std::path::PathBuf;
@@ -29,6 +29,8 @@ struct Row {
 enum Query {
     Image(PathBuf),
     Text(String),
+    /// A picture and a change in words.
+    Composed(PathBuf, String),
 }
 
 #[derive(Deserialize)]
@@ -51,6 +53,10 @@ fn main() -> anyhow::Result<()> {
         fill(&mut sheet, [0, top, CELL, CELL], [238, 241, 246]);
         match &row.query {
             Query::Image(file) => picture(&mut sheet, file, [(CELL - PICTURE) / 2, top + (CELL - PICTURE) / 2])?,
+            Query::Composed(file, words) => {
+                picture(&mut sheet, file, [(CELL - PICTURE) / 2, top + 8])?;
+                write_lines(&mut sheet, &wrap(words, LINES), [0, top + PICTURE + 12]);
+            }
             Query::Text(words) => {
                 let lines = wrap(words, QUERY_LINES);
                 let above = (CELL - lines.len() as u32 * (LETTER + 4)) / 2;

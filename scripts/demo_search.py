@@ -19,7 +19,7 @@ TOP = 5
 
 def arguments(query, corpus):
     flags = []
-    for name in ("text", "item", "minus", "filter", "field"):
+    for name in ("text", "item", "modify", "minus", "filter", "field"):
         if name in query:
             flags += [f"--{name}", query[name]]
     if "image" in query:
@@ -38,6 +38,9 @@ def search(binary, query, corpus):
 
 
 def title(query):
+    if "modify" in query:
+        shown = f"OpenMoji's drawing {query['image']}" if "image" in query else query["item"]
+        return f"{shown}, changed: “{query['modify']}”"
     if "image" in query:
         return f"OpenMoji's drawing {query['image']}"
     text = f"“{query['text']}”" if "text" in query else f"more like {query['item']}"
@@ -69,7 +72,10 @@ def main():
             name = hit["texts"]["name"][0]
             print(f"   {mark} {hit['score']:.3f}  {hit['payload']['emoji']}  {name}  [{hit['id']}]")
         if query.get("field") == "image":
-            asked = {"image": str(options.corpus / "queries" / query["image"])} if "image" in query else {"text": query["text"]}
+            asked = {"text": query.get("text")}
+            if "image" in query or "item" in query:
+                shown = str(options.corpus / "queries" / query["image"]) if "image" in query else pictures[query["item"]]
+                asked = {"composed": [shown, query["modify"]]} if "modify" in query else {"image": shown}
             rows.append({"query": asked, "hits": [
                 {"image": pictures[hit["id"]], "label": hit["texts"]["name"][0], "is_expected": hit["id"] in query["expect"]}
                 for hit in hits]})

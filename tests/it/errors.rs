@@ -86,7 +86,13 @@ async fn a_wrong_search_is_refused_by_name() {
             "INVALID_ARGUMENT",
             "cancel each other out",
         ),
-        ("composer", with(|r| r.composer = "magic".to_owned()), invalid, "INVALID_ARGUMENT", "there are slerp, sum"),
+        (
+            "composer",
+            with(|r| r.composer = "magic".to_owned()),
+            invalid,
+            "INVALID_ARGUMENT",
+            "there are combiner, slerp, sum",
+        ),
         ("min_score", with(|r| r.min_score = Some(f32::NAN)), invalid, "INVALID_ARGUMENT", "finite"),
         ("bad filter", with(|r| r.filter = expression("a = ")), invalid, "INVALID_ARGUMENT", "at byte 4"),
         (

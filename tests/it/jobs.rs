@@ -143,7 +143,12 @@ fn a_job_survives_its_child_and_its_server() {
         let killed = until(&client, &killed.id, has_ended).await;
         assert_eq!(killed.state(), v1::JobState::Succeeded, "{killed:?}");
         assert_eq!(model_of(&killed), model_of(&whole), "the killed run ends with the same bits");
-        assert!(!data.join("runs").join(&killed.id).join("corpus").exists(), "the frozen corpus is let go");
+        // Removed once the job's end is on the disk, so that a crash in between does not run it again without its corpus.
+        let patience = Instant::now() + Duration::from_secs(10);
+        while data.join("runs").join(&killed.id).join("corpus").exists() {
+            assert!(Instant::now() < patience, "the frozen corpus is let go");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     });
 }
 
