@@ -154,14 +154,21 @@ async fn compose_parts(
     generation: &Generation,
     mut parts: Vec<Part>,
 ) -> Result<(String, Composed)> {
-    let named = if query.composer.is_empty() { &generation.composer } else { &query.composer };
-    let composer = bind_composer(composers, named, generation).await?;
+    let named = match [&query.composer, &generation.composer].into_iter().find(|name| !name.is_empty()) {
+        Some(name) => name,
+        None => DEFAULT,
+    };
     if let [only] = &mut parts[..]
         && only.weight > 0.0
     {
+        // What a request names is checked all the same; a generation's own may be gone without harm to this query.
+        if !query.composer.is_empty() {
+            bind_composer(composers, named, generation).await?;
+        }
         let vector = std::mem::take(&mut only.vector.values);
-        return Ok((composer.name.clone(), Composed { vector, lambdas: Vec::new() }));
+        return Ok((named.to_owned(), Composed { vector, lambdas: Vec::new() }));
     }
+    let composer = bind_composer(composers, named, generation).await?;
     let composer = match composer.composer.check(&parts) {
         Ok(()) => composer,
         // Nobody asked for the generation's own composer, so what it cannot join is joined as by default.

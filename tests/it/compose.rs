@@ -260,6 +260,19 @@ fn composed_queries_are_answered_by_the_combiner_of_the_space() {
             let refused = search(&client, composer, parts).await.expect_err(expected);
             assert!(refused.message().contains(expected), "{}", refused.message());
         }
+        // Without its network a generation still answers what needs none, and says what is missing for the rest.
+        write(towers.models(), "leaver", &encoder.space, [d, d, 2 * d], CombinerFeatures::Raw);
+        let set = v1::SetComposerRequest {
+            collection: NAME.to_owned(),
+            field: "image".to_owned(),
+            generation: 0,
+            composer: "combiner:model=leaver".to_owned(),
+        };
+        client.training.clone().set_composer(set).await.expect("set");
+        std::fs::remove_dir_all(towers.models().join("leaver")).expect("removed");
+        assert_eq!(search(&client, "", vec![item(None)]).await.expect("hits").hits.len(), 39);
+        let refused = search(&client, "", vec![item(None), text("red", None)]).await.expect_err("gone");
+        assert!(refused.message().contains("leaver@r1"), "{}", refused.message());
         let listed =
             client.encoders.clone().list_encoders(v1::ListEncodersRequest {}).await.expect("listed").into_inner();
         let names: Vec<_> = listed.encoders.iter().map(|encoder| encoder.name.as_str()).collect();
