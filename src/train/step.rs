@@ -134,7 +134,7 @@ impl StepContext<'_> {
         });
         let first: Vec<usize> = rows.iter().map(|row| row.examples[0]).collect();
         let targets = self.targets.as_ref().map(|targets| targets.targets(&first)).transpose()?;
-        let composed = self.composed(step, rows, student);
+        let composed = self.composed(step, rows, student)?;
         Ok(Batch { step, n_rows: rows.len(), pictures, texts, concepts, bank, targets, composed })
     }
 
@@ -160,30 +160,17 @@ impl StepContext<'_> {
     }
 
     /// The targets of rows that are composed queries, and what they are told apart from.
-    fn composed(&self, step: u64, rows: &[Row], student: &Student) -> Option<BatchQueries> {
+    fn composed(&self, step: u64, rows: &[Row], student: &Student) -> Result<Option<BatchQueries>> {
         if rows.iter().any(|row| row.triplet.is_none() || row.examples.len() < 2) {
-            return None;
+            return Ok(None);
         }
-        let numbers: Vec<i64> = rows.iter().map(|row| row.examples[1] as i64).collect();
-        let gallery = self.images.as_ref().map(|images| {
-            let (vectors, shown) = images.all();
-            let place = |example: usize| shown.binary_search(&example).map_or(-1, |place| place as i64);
-            let places: Vec<i64> = rows.iter().map(|row| place(row.examples[1])).collect();
-            let domain = |example: usize| self.corpus.examples[example].domain;
-            let is_excluded = |row: &Row| {
-                let (reference, of) = (row.examples[0], domain(row.examples[1]));
-                shown.iter().map(move |&example| example == reference || domain(example) != of).collect::<Vec<bool>>()
-            };
-            let excluded: Vec<bool> = rows.iter().flat_map(is_excluded).collect();
-            let shape = [rows.len() as i64, shown.len() as i64];
-            Gallery {
-                vectors: normalise(vectors),
-                places: Tensor::from_slice(&places).to_device(student.device),
-                excluded: Tensor::from_slice(&excluded).view(shape).to_device(student.device),
-            }
-        });
+        let [references, targets] =
+            [0, 1].map(|side| rows.iter().map(|row| row.examples[side]).collect::<Vec<usize>>());
+        let gallery = self.images.as_ref().map(|images| images.gallery(&references, &targets)).transpose()?;
+        let numbers: Vec<i64> = targets.iter().map(|&target| target as i64).collect();
         let seed = random_for(self.seed, "dropout", &[step]).random::<u64>();
-        Some(BatchQueries { targets: Tensor::from_slice(&numbers).to_device(student.device), gallery, seed })
+        let targets = Tensor::from_slice(&numbers).to_device(student.device);
+        Ok(Some(BatchQueries { targets, gallery, seed }))
     }
 
     /// Computes the loss and leaves gradients in the student's parameters and the terms' scalars; gives each term's value.

@@ -153,6 +153,17 @@ impl Corpus {
         Err(Error::FailedPrecondition { reason: "NOTHING_TO_TRAIN_ON", message })
     }
 
+    /// A number for each example's picture, the same for pictures that are alike to the byte.
+    #[must_use]
+    pub fn picture_numbers(&self, numbers: &[usize]) -> Vec<usize> {
+        let mut known: HashMap<Option<[u8; 32]>, usize> = HashMap::new();
+        let number_of = |&number: &usize| {
+            let next = known.len();
+            *known.entry(self.examples[number].picture).or_insert(next)
+        };
+        numbers.iter().map(number_of).collect()
+    }
+
     #[must_use]
     pub fn n_concepts(&self) -> usize {
         self.concepts.len()

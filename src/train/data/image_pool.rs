@@ -2,7 +2,11 @@
 
 use tch::{Device, Kind, Tensor};
 
+use crate::train::loss::Gallery;
+use crate::train::student::normalise;
 use crate::{Error, Result};
+
+use super::corpus::Corpus;
 
 /// Examples that are encoded at once.
 const AT_ONCE: usize = 128;
@@ -11,24 +15,26 @@ const AT_ONCE: usize = 128;
 pub struct ImagePool {
     /// float32 `[pictures, dimension]`, not normalised.
     vectors: Tensor,
+    unit: Tensor,
     /// Each example's row.
     rows: Vec<Option<i64>>,
-    /// The example of each row.
-    examples: Vec<usize>,
+    /// int64 `[pictures]`: whose drawing each is, and a number that pictures share which are alike to the byte.
+    domains: Tensor,
+    pictures: Tensor,
 }
 
 impl ImagePool {
-    /// Encodes the pictures of `examples`, which are distinct numbers below `n_examples`.
+    /// Encodes the pictures of `examples`, which are distinct numbers of the corpus.
     ///
     /// # Errors
     /// What `encode` says; it gives float32 `[examples, dimension]`.
     pub fn new(
         examples: Vec<usize>,
-        n_examples: usize,
+        corpus: &Corpus,
         device: Device,
         encode: &mut dyn FnMut(&[usize]) -> Result<Tensor>,
     ) -> Result<Self> {
-        let mut rows = vec![None; n_examples];
+        let mut rows = vec![None; corpus.examples.len()];
         for (row, &example) in examples.iter().enumerate() {
             rows[example] = Some(row as i64);
         }
@@ -37,7 +43,17 @@ impl ImagePool {
             true => Tensor::zeros([0, 0], (Kind::Float, device)),
             false => Tensor::cat(&parts, 0),
         };
-        Ok(Self { vectors, rows, examples })
+        let numbers = |numbers: Vec<usize>| {
+            let numbers: Vec<i64> = numbers.into_iter().map(|number| number as i64).collect();
+            Tensor::from_slice(&numbers).to_device(device)
+        };
+        Ok(Self {
+            unit: normalise(&vectors),
+            vectors,
+            rows,
+            domains: numbers(examples.iter().map(|&example| corpus.examples[example].domain).collect()),
+            pictures: numbers(corpus.picture_numbers(&examples)),
+        })
     }
 
     /// The vectors of examples, float32 `[examples, dimension]`.
@@ -45,14 +61,30 @@ impl ImagePool {
     /// # Errors
     /// `Internal` for an example that was not encoded.
     pub fn vectors(&self, examples: &[usize]) -> Result<Tensor> {
+        Ok(self.vectors.index_select(0, &self.places(examples)?))
+    }
+
+    fn places(&self, examples: &[usize]) -> Result<Tensor> {
         let rows = examples.iter().map(|&example| self.rows.get(example).copied().flatten());
         let rows: Option<Vec<i64>> = rows.collect();
         let rows = rows.ok_or_else(|| Error::Internal("a step shows a picture that was not encoded".to_owned()))?;
-        Ok(self.vectors.index_select(0, &Tensor::from_slice(&rows).to_device(self.vectors.device())))
+        Ok(Tensor::from_slice(&rows).to_device(self.vectors.device()))
     }
 
-    /// All vectors, and the example of each row.
-    pub fn all(&self) -> (&Tensor, &[usize]) {
-        (&self.vectors, &self.examples)
+    /// All pictures as what composed queries are told apart from: no wrong answers are a query's reference, what is alike to it or to
+    /// the target, and drawings of other domains than the target's.
+    ///
+    /// # Errors
+    /// `Internal` for an example that was not encoded.
+    pub fn gallery(&self, references: &[usize], targets: &[usize]) -> Result<Gallery> {
+        let (references, places) = (self.places(references)?, self.places(targets)?);
+        let differs = |of: &Tensor, rows: &Tensor| of.unsqueeze(0).ne_tensor(&of.index_select(0, rows).unsqueeze(1));
+        let is_wrong = differs(&self.pictures, &references)
+            .logical_and(&differs(&self.pictures, &places))
+            .logical_and(&differs(&self.domains, &places).logical_not());
+        let all = Tensor::arange(self.pictures.size()[0], (Kind::Int64, self.pictures.device()));
+        let is_right = all.unsqueeze(0).eq_tensor(&places.unsqueeze(1));
+        let excluded = is_wrong.logical_or(&is_right).logical_not();
+        Ok(Gallery { vectors: self.unit.shallow_clone(), places, excluded })
     }
 }

@@ -60,7 +60,8 @@ pub struct Gallery {
     pub vectors: Tensor,
     /// int64 `[batch]`: each row's target among the pictures.
     pub places: Tensor,
-    /// bool `[batch, pictures]`: true for what is no wrong answer of a row: its reference, and drawings of other domains.
+    /// bool `[batch, pictures]`: true for what is neither right nor wrong: a row's reference, what is alike to it or to the target, and
+    /// drawings of other domains.
     pub excluded: Tensor,
 }
 

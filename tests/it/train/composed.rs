@@ -241,6 +241,21 @@ fn a_combiner_learns_changes_of_things_that_it_has_not_seen() {
     assert_eq!(embed(&request).expect("embedded").space, network.config.space);
 }
 
+/// Fails when: a target is taken out with what is alike to it, or the whole gallery teaches nothing.
+#[test]
+fn a_combiner_learns_against_all_pictures_too() {
+    let world = world();
+    let change = |recipe: &mut toml::Table| {
+        recipe["objective"][0] = toml::Value::Table("term = \"composed\"\nover = \"gallery\"".parse().expect("TOML"));
+        recipe["combiner"]["dropout"] = 0.0.into();
+        recipe["optimiser"]["lr"] = 0.001.into();
+    };
+    let finished = world.finish(recipe(&world, 400, change), "gallery");
+    println!("{:#?}", finished.metrics);
+    let value = |name: &str| finished.metrics[name];
+    assert!(value("held-out.R@10") > value("held-out.best_baseline.R@10") + 0.1, "nothing was learned");
+}
+
 /// Fails when: what is left out depends on more than the step, or anything of the Combiner is not in the checkpoint.
 #[test]
 fn a_stopped_run_of_a_combiner_ends_with_the_same_bits() {
