@@ -393,7 +393,7 @@ fn image_pool(corpus: &Corpus, pictures: &Pictures<'_>, student: &Student) -> Re
     let _no_gradients = tch::no_grad_guard();
     let network = student.network(&student.tensors, false)?;
     let examples: Vec<usize> = corpus.trained().filter(|&number| corpus.examples[number].has_picture()).collect();
-    ImagePool::new(examples, corpus, student.device, &mut |examples| {
+    ImagePool::new(&examples, corpus, student.device, &mut |examples| {
         student.embed_images(&network, &pictures.prepared(examples)?, &mut Unobserved)
     })
 }

@@ -29,7 +29,7 @@ impl ImagePool {
     /// # Errors
     /// What `encode` says; it gives float32 `[examples, dimension]`.
     pub fn new(
-        examples: Vec<usize>,
+        examples: &[usize],
         corpus: &Corpus,
         device: Device,
         encode: &mut dyn FnMut(&[usize]) -> Result<Tensor>,
@@ -52,7 +52,7 @@ impl ImagePool {
             vectors,
             rows,
             domains: numbers(examples.iter().map(|&example| corpus.examples[example].domain).collect()),
-            pictures: numbers(corpus.picture_numbers(&examples)),
+            pictures: numbers(corpus.picture_numbers(examples)),
         })
     }
 
