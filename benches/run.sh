@@ -23,6 +23,51 @@ scan() {
   rm -r "$folder"
 }
 
+embedded() {
+  local model=$1
+  shift
+  cargo run --quiet --release --locked --bin pictor-server -- embed --model ".deps/models/$model" "$@" >&2
+}
+
+# The peers are compiled for this processor or choose their kernels for it; hnswlib is built from source.
+graph_on() {
+  local venv=.deps/bench-graph-venv folder program
+  if [ ! -x "$venv/bin/graph-ready" ]; then
+    python3 -m venv --clear "$venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check faiss-cpu==1.15.1 numpy==2.4.6 usearch==2.26.6 \
+      qdrant-edge-py==0.9.0 pybind11==3.1.0 setuptools==65.5.0 wheel
+    "$venv/bin/pip" install --quiet --disable-pip-version-check --no-build-isolation hnswlib==0.8.0
+    install -m 755 /dev/null "$venv/bin/graph-ready"
+  fi
+  program=$(cargo bench --locked --profile release --bench graph --no-run --message-format=json |
+    python3 -c 'import json, sys; print([found for line in sys.stdin if (found := json.loads(line).get("executable"))][-1])')
+  folder=$(mktemp -d)
+  "$venv/bin/python" benches/graph.py "$folder" "$program" "$@"
+  rm -r "$folder"
+}
+
+graph() {
+  local folder
+  graph_on --library
+  folder=$(mktemp -d)
+  python3 benches/graph_texts.py "${PICTOR_TEST_DATA:-../shared/data}" .deps/demo/drawings "$folder"
+  embedded all-minilm-l6-v2 --texts-jsonl "$folder/texts.jsonl" --out "$folder/minilm-texts.safetensors"
+  graph_on --real "$folder/minilm-texts.safetensors"
+  # After `scripts/drawings_corpus.py`: words ask for pictures.
+  if [ -f "$folder/pictures.txt" ]; then
+    embedded pictor-mini --images-from "$folder/pictures.txt" --out "$folder/pictures.safetensors"
+    embedded pictor-mini --texts-jsonl "$folder/words.jsonl" --out "$folder/words.safetensors"
+    graph_on --real "$folder/pictures.safetensors" --queries "$folder/words.safetensors"
+  fi
+  rm -r "$folder"
+}
+
+# A million vectors beside hnswlib, with memory; half an hour and 12 GiB.
+graph_million() { graph_on --count 1000000 --few --only hnswlib --repeats 3; }
+
+# Searches by raw vectors through gRPC beside the index itself.
+graph_load() { bench graph_load; }
+
 resize() {
   local venv=.deps/bench-pillow-venv
   if [ ! -x "$venv/bin/pillow-ready" ]; then
@@ -59,7 +104,7 @@ compose() {
 }
 
 mkdir -p benches/results
-[ "$#" -gt 0 ] || set -- load scan resize encoder dual_encoder image_load towers reembed train compose
+[ "$#" -gt 0 ] || set -- load scan graph graph_load resize encoder dual_encoder image_load towers reembed train compose
 for name in "$@"; do
   echo "== $name"
   if [ "$name" = encoder ] || [ "$name" = dual_encoder ] || [ "$name" = train ]; then

@@ -61,7 +61,7 @@ fn main() {
             let started = Instant::now();
             let mut checksum = 0;
             for query in queries.chunks(dimension) {
-                let found = index.search(query, IndexSearch { limit: LIMIT, exact: true }, &All);
+                let found = index.search(query, IndexSearch::exact(LIMIT), &All).expect("no disk").neighbours;
                 checksum += found.iter().map(|neighbour| neighbour.key.item).sum::<u64>();
             }
             let seconds = started.elapsed().as_secs_f64();

@@ -91,7 +91,10 @@ impl Engine {
         )?;
         let store = Store::open(&settings.data_dir, &StoreSettings { memory_bytes: resources.store_bytes as usize })?;
         let pool = search_pool(resources.search_threads)?;
-        let catalog = Arc::new(Catalog::open(store.clone(), CatalogSettings { search_pool: Some(pool) })?);
+        let catalog = Arc::new(Catalog::open(
+            store.clone(),
+            CatalogSettings { search_pool: Some(pool), ..CatalogSettings::default() },
+        )?);
         let jobs = Jobs::start(
             Arc::clone(&catalog),
             encoders.clone(),

@@ -1,5 +1,6 @@
 //! Numbers for Prometheus.
 
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use pictor_proto::code_name;
@@ -11,6 +12,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 use tonic::Code;
 
+use crate::collection::backend::IndexReport;
 use crate::engine::EngineStats;
 use crate::types::{Error, Result};
 
@@ -28,6 +30,21 @@ struct MethodLabels {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct CollectionLabels {
     collection: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct IndexLabels {
+    collection: String,
+    field: String,
+    generation: u32,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct RecallLabels {
+    collection: String,
+    field: String,
+    generation: u32,
+    kind: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -51,6 +68,10 @@ pub struct Metrics {
     items: Family<CollectionLabels, Gauge>,
     vectors: Family<CollectionLabels, Gauge>,
     index_bytes: Family<CollectionLabels, Gauge>,
+    segment_bytes: Family<CollectionLabels, Gauge>,
+    tail_vectors: Family<CollectionLabels, Gauge>,
+    self_retrieval: Family<IndexLabels, Gauge<f64, AtomicU64>>,
+    recall: Family<RecallLabels, Gauge<f64, AtomicU64>>,
     encoder_queue: Family<EncoderLabels, Gauge>,
     encoder_inputs: Family<EncoderLabels, Gauge>,
     encoder_failures: Family<EncoderLabels, Gauge>,
@@ -83,6 +104,16 @@ impl Default for Metrics {
         let items = by_collection("items", "Stored items");
         let vectors = by_collection("vectors", "Indexed vectors of all generations");
         let index_bytes = by_collection("index_bytes", "Memory of the indexes");
+        let segment_bytes = by_collection("segment_bytes", "Files of the indexes");
+        let tail_vectors = by_collection("tail_vectors", "Vectors that are compared one by one");
+        let self_retrieval = Family::default();
+        registry.register(
+            "index_self_retrieval",
+            "Share of sampled vectors that find themselves",
+            Family::clone(&self_retrieval),
+        );
+        let recall = Family::default();
+        registry.register("index_recall", "Share of the true ten hits that is found", Family::clone(&recall));
         let mut by_encoder = |name: &str, help: &str| {
             let family = Family::<EncoderLabels, Gauge>::default();
             registry.register(name, help, family.clone());
@@ -106,6 +137,10 @@ impl Default for Metrics {
             items,
             vectors,
             index_bytes,
+            segment_bytes,
+            tail_vectors,
+            self_retrieval,
+            recall,
             encoder_queue,
             encoder_inputs,
             encoder_failures,
@@ -129,20 +164,41 @@ impl Metrics {
         self.http_requests.get_or_create(&HttpLabels { route, status }).inc();
     }
 
+    fn set_index(&self, collection: &str, index: &IndexReport) {
+        let IndexReport { field, generation, self_retrieval, kinds, .. } = index;
+        let (collection, field, generation) = (collection.to_owned(), field.clone(), *generation);
+        for report in kinds {
+            let (collection, field) = (collection.clone(), field.clone());
+            let labels = RecallLabels { collection, field, generation, kind: report.kind.name() };
+            self.recall.get_or_create(&labels).set(f64::from(report.recall));
+        }
+        if let Some(share) = self_retrieval {
+            self.self_retrieval.get_or_create(&IndexLabels { collection, field, generation }).set(f64::from(*share));
+        }
+    }
+
     /// Writes everything in the OpenMetrics text format, with `stats` as the present state.
     ///
     /// # Errors
     /// [`Error::Internal`] if formatting fails.
     pub fn render(&self, stats: &EngineStats) -> Result<String> {
         let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
-        for family in [&self.items, &self.vectors, &self.index_bytes] {
+        for family in [&self.items, &self.vectors, &self.index_bytes, &self.segment_bytes, &self.tail_vectors] {
             family.clear();
         }
+        self.self_retrieval.clear();
+        self.recall.clear();
         for (collection, stats) in &stats.collections {
             let labels = CollectionLabels { collection: collection.clone() };
             self.items.get_or_create(&labels).set(gauge(stats.items));
             self.vectors.get_or_create(&labels).set(gauge(stats.vectors.values().sum()));
             self.index_bytes.get_or_create(&labels).set(gauge(stats.index_bytes));
+            let sum = |of: fn(&IndexReport) -> u64| gauge(stats.indexes.iter().map(of).sum());
+            self.segment_bytes.get_or_create(&labels).set(sum(|index| index.segment_bytes));
+            self.tail_vectors.get_or_create(&labels).set(sum(|index| index.tail_vectors));
+            for index in &stats.indexes {
+                self.set_index(collection, index);
+            }
         }
         for (encoder, stats) in &stats.encoders {
             let labels = EncoderLabels { encoder: encoder.clone() };

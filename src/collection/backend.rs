@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::schema::CollectionSchema;
+pub use crate::index::{KindReport, QueryKind};
 use crate::types::filter::{Filter, Mismatches};
 use crate::types::vector::UnitVector;
 use crate::types::{ItemId, MediaInfo, PartRef, Payload, Result};
@@ -166,6 +167,8 @@ pub struct ScrollPage {
 /// One query vector and what is wanted for it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VectorQuery {
+    /// What the vector was made of; an approximate index takes as much care as queries of the kind need.
+    pub kind: QueryKind,
     /// Unit length, the generation's dimension.
     pub vector: Vec<f32>,
     /// Hits wanted, at least 1.
@@ -204,13 +207,30 @@ pub struct SearchReply {
     pub fetch_time: Duration,
 }
 
+/// How the index of one generation is doing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct IndexReport {
+    pub field: String,
+    pub generation: u32,
+    pub vectors: u64,
+    /// Of those, the ones that stand in no segment yet; they are compared one by one.
+    pub tail_vectors: u64,
+    /// Bytes of the segments' files.
+    pub segment_bytes: u64,
+    /// The share of sampled vectors that find themselves; `None` until there is a segment.
+    pub self_retrieval: Option<f32>,
+    /// How well queries of each kind were answered, as far as enough were asked.
+    pub kinds: Vec<KindReport>,
+}
+
 /// Numbers for operators.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct BackendStats {
     pub items: u64,
     /// Vectors by field and generation.
     pub vectors: BTreeMap<(String, u32), u64>,
     pub index_bytes: u64,
+    pub indexes: Vec<IndexReport>,
     /// The newest write, and the newest write that the index answers for.
     pub version: u64,
     pub applied_version: u64,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock};
 
 use super::catalog_entry::{AliasChange, CollectionInfo, GenerationChange, GenerationChanged, NewCollection, NewField};
-use super::local::audit_scope;
+use super::local::{SegmentSettings, audit_scope, remove_half_written, remove_leftovers};
 use super::schema::CollectionSchema;
 use super::{CollectionBackend, LocalCollection};
 use crate::fail_point::fail_point;
@@ -20,6 +20,7 @@ use crate::{Error, Result};
 pub struct CatalogSettings {
     /// Large searches are split over these threads; without them each runs on its own thread.
     pub search_pool: Option<Arc<rayon::ThreadPool>>,
+    pub segments: SegmentSettings,
 }
 
 /// All collections of a store. Every call but [`Catalog::resolve`], [`Catalog::list`] and [`Catalog::aliases`] blocks.
@@ -55,7 +56,10 @@ impl Catalog {
         let mut names = BTreeMap::new();
         {
             let snapshot = store.snapshot();
-            for (id, json) in snapshot.schemas()? {
+            let schemas = snapshot.schemas()?;
+            remove_half_written(store.folder());
+            remove_unused_segments(&store, &schemas);
+            for (id, json) in schemas {
                 let (name, entry) = open_entry(&store, &snapshot, &settings, id, &json);
                 names.insert(id, name.clone());
                 entries.collections.insert(name, entry);
@@ -149,8 +153,9 @@ impl Catalog {
         self.store.commit(batch)?;
         self.store.sync()?;
         let (id, name, kept) = (schema.id, schema.name.clone(), Arc::new(schema.clone()));
-        let pool = self.settings.search_pool.clone();
-        let backend = Arc::new(LocalCollection::open(&self.store, &self.store.snapshot(), schema, pool)?);
+        let (pool, segments) = (self.settings.search_pool.clone(), self.settings.segments.clone());
+        let backend = LocalCollection::open(&self.store, &self.store.snapshot(), schema, pool, segments)?;
+        let backend = Arc::new(backend);
         self.entries.write().collections.insert(name.clone(), Entry { id, schema: Some(kept), backend: Ok(backend) });
         self.get(&name)
     }
@@ -179,6 +184,7 @@ impl Catalog {
             aliases.iter().for_each(|alias| drop(entries.aliases.remove(alias)));
         }
         self.store.sync()?;
+        self.remove_unused_segments()?;
         Ok(items)
     }
 
@@ -203,6 +209,7 @@ impl Catalog {
         let _one_change = self.change.lock();
         self.resolve_local(collection)?.drop_field(field)?;
         self.store.sync()?;
+        self.remove_unused_segments()?;
         self.get(collection)
     }
 
@@ -228,6 +235,7 @@ impl Catalog {
         // Others may change the catalog meanwhile: a generation's number is not used again.
         if matches!(change, GenerationChange::Drop(_)) {
             let (collection, field) = changed.keys;
+            self.remove_unused_segments()?;
             self.store.compact_generation(collection, field, changed.number)?;
         }
         Ok(changed)
@@ -262,6 +270,11 @@ impl Catalog {
         self.store.commit(batch)?;
         self.entries.write().aliases = aliases;
         self.store.sync()
+    }
+
+    fn remove_unused_segments(&self) -> Result<()> {
+        remove_unused_segments(&self.store, &self.store.snapshot().schemas()?);
+        Ok(())
     }
 
     fn check_free(&self, name: &str) -> Result<()> {
@@ -309,6 +322,17 @@ impl Entries {
     }
 }
 
+/// Removes segments of what was dropped. A collection that cannot be read keeps its own.
+fn remove_unused_segments(store: &Store, schemas: &[(u32, Box<[u8]>)]) {
+    let read = |json: &[u8]| serde_json::from_slice::<CollectionSchema>(json).ok();
+    let schemas: BTreeMap<u32, Option<CollectionSchema>> = schemas.iter().map(|(id, json)| (*id, read(json))).collect();
+    remove_leftovers(store.folder(), |collection, (field, generation)| match schemas.get(&collection) {
+        Some(Some(schema)) => schema.field_of(field, generation).is_some(),
+        Some(None) => true,
+        None => false,
+    });
+}
+
 fn open_entry(
     store: &Store,
     snapshot: &Snapshot<'_>,
@@ -325,7 +349,9 @@ fn open_entry(
         }
     };
     let (name, kept) = (schema.name.clone(), Arc::new(schema.clone()));
-    let backend = LocalCollection::open(store, snapshot, schema, settings.search_pool.clone()).map(Arc::new);
+    let backend =
+        LocalCollection::open(store, snapshot, schema, settings.search_pool.clone(), settings.segments.clone());
+    let backend = backend.map(Arc::new);
     if let Err(error) = &backend {
         tracing::error!(name, %error, "a collection is broken");
     }

@@ -11,4 +11,4 @@ pub use catalog::{Catalog, CatalogSettings};
 pub use catalog_entry::{
     AliasChange, CollectionInfo, GenerationChange, GenerationChanged, GenerationSpec, NewCollection, NewField,
 };
-pub use local::LocalCollection;
+pub use local::{LocalCollection, SegmentSettings};

@@ -2,6 +2,11 @@
 //!
 //! A kernel sees one row at a time, so equal vectors have equal scores wherever they stand.
 
+pub mod codes;
+#[cfg(target_arch = "aarch64")]
+mod codes_neon;
+#[cfg(target_arch = "x86_64")]
+mod codes_x86;
 mod kernel;
 #[cfg(target_arch = "aarch64")]
 mod neon;

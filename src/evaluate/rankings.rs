@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::Field;
 use super::queries::{Query, QueryContent};
-use crate::collection::backend::{SearchParams, VectorQuery};
+use crate::collection::backend::{QueryKind, SearchParams, VectorQuery};
 use crate::collection::schema::Generation;
 use crate::encode::patiently;
 use crate::search::{encode_query_text, item_vector};
@@ -154,8 +154,8 @@ async fn hits(field: &Field<'_>, generation: &Generation, query: &Query, k: usiz
             }
         }
     };
-    let query = VectorQuery { vector, limit: k, min_score: None, exclude };
-    let params = SearchParams { include_building: true, ..SearchParams::default() };
+    let query = VectorQuery { kind: QueryKind::default(), vector, limit: k, min_score: None, exclude };
+    let params = SearchParams { exact: true, include_building: true, ..SearchParams::default() };
     let reply = field.backend.search_batch(&field.name, generation.number, vec![query], None, params).await?;
     let hits = reply.hits.into_iter().next().ok_or_else(|| Error::Internal("a search without an answer".to_owned()))?;
     Ok(hits.into_iter().map(|hit| hit.item.id).collect())

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::{Candidates, IndexSearch, Neighbour, TopK, VectorIndex, VectorKey};
+use super::{Candidates, Found, IndexSearch, Neighbour, TopK, VectorIndex, VectorKey};
+use crate::Result;
 use crate::distance;
 
 /// Bytes of one chunk of vectors; memory grows by this much, and nothing is ever moved to grow.
@@ -145,7 +146,7 @@ impl VectorIndex for FlatIndex {
         }
     }
 
-    fn search(&self, query: &[f32], search: IndexSearch, candidates: &dyn Candidates) -> Vec<Neighbour> {
+    fn search(&self, query: &[f32], search: IndexSearch, candidates: &dyn Candidates) -> Result<Found> {
         assert_eq!(query.len(), self.dimension, "the query has the index's dimension");
         let limit = search.limit.min(self.len());
         let all = self.chunks.len();
@@ -163,7 +164,7 @@ impl VectorIndex for FlatIndex {
             }),
             _ => self.scan(0..all, query, limit, candidates),
         };
-        top.into_sorted()
+        Ok(Found { neighbours: top.into_sorted(), exact: true })
     }
 }
 
@@ -197,7 +198,7 @@ mod tests {
     }
 
     fn search(index: &FlatIndex, query: &[f32], limit: usize) -> Vec<Neighbour> {
-        index.search(query, IndexSearch { limit, exact: true }, &All)
+        index.search(query, IndexSearch::exact(limit), &All).expect("no disk").neighbours
     }
 
     #[test]

@@ -2,6 +2,9 @@
 
 use std::cmp::Ordering;
 
+use super::QueryKind;
+use crate::Result;
+
 /// Names a vector: the item's internal id and the part's number within the item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct VectorKey {
@@ -26,11 +29,34 @@ pub trait Candidates: Sync {
 }
 
 /// How a search is done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct IndexSearch {
     /// Distinct items wanted, at least 1.
     pub limit: usize,
     /// Compare with every vector.
+    pub exact: bool,
+    /// The share of the true hits that is wanted, 0 to 1; an index that measured itself does what it takes.
+    pub recall: f32,
+    /// What the query was made of.
+    pub kind: QueryKind,
+    /// How many nodes a walk keeps, in place of what the recall takes.
+    pub ef: Option<usize>,
+}
+
+impl IndexSearch {
+    /// A search of every vector.
+    #[must_use]
+    pub fn exact(limit: usize) -> Self {
+        Self { limit, exact: true, recall: 1.0, kind: QueryKind::default(), ef: None }
+    }
+}
+
+/// What a search found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Found {
+    /// Distinct items, best part each, by falling score.
+    pub neighbours: Vec<Neighbour>,
+    /// True if every vector was compared.
     pub exact: bool,
 }
 
@@ -54,6 +80,10 @@ pub trait VectorIndex: Send + Sync {
     /// Removes every vector of these items; unknown items are ignored.
     fn remove(&mut self, items: &[u64]);
 
-    /// Finds the best vectors of distinct items (best part each), by falling score, ties as `candidates` orders them.
-    fn search(&self, query: &[f32], search: IndexSearch, candidates: &dyn Candidates) -> Vec<Neighbour>;
+    /// Finds the best vectors of distinct items (best part each), by falling score, ties as `candidates` orders them. There are as many
+    /// as wanted, or all that may be found.
+    ///
+    /// # Errors
+    /// [`Error::Corruption`](crate::Error::Corruption) if what the index reads from the disk is damaged.
+    fn search(&self, query: &[f32], search: IndexSearch, candidates: &dyn Candidates) -> Result<Found>;
 }

@@ -6,6 +6,7 @@ use tonic::{Request, Response, Status};
 
 use super::convert::values::timestamp_to_proto;
 use super::status::{answer, to_status};
+use crate::collection::backend::{IndexReport, KindReport};
 use crate::engine::Engine;
 use crate::types::{Error, limits};
 
@@ -53,6 +54,7 @@ impl Admin for AdminService {
                     index_bytes: stats.index_bytes,
                     version: stats.version,
                     applied_version: stats.applied_version,
+                    indexes: stats.indexes.into_iter().map(index_to_proto).collect(),
                 })
                 .collect(),
             encoders: stats
@@ -100,5 +102,23 @@ impl Admin for AdminService {
         _: Request<v1::DeleteSnapshotRequest>,
     ) -> Result<Response<v1::DeleteSnapshotResponse>, Status> {
         Err(no_snapshots())
+    }
+}
+
+fn index_to_proto(index: IndexReport) -> v1::IndexStats {
+    let kind = |report: KindReport| v1::QueryKindStats {
+        kind: report.kind.name().to_owned(),
+        recall: report.recall,
+        ef: u32::try_from(report.ef).unwrap_or(u32::MAX),
+        queries: u32::try_from(report.queries).unwrap_or(u32::MAX),
+    };
+    v1::IndexStats {
+        field: index.field,
+        generation: index.generation,
+        vectors: index.vectors,
+        tail_vectors: index.tail_vectors,
+        segment_bytes: index.segment_bytes,
+        self_retrieval: index.self_retrieval,
+        kinds: index.kinds.into_iter().map(kind).collect(),
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::query::{Query, QueryContent};
-use crate::collection::backend::{BackendHit, CollectionBackend, SearchParams, Selection, VectorQuery};
+use crate::collection::backend::{BackendHit, CollectionBackend, QueryKind, SearchParams, Selection, VectorQuery};
 use crate::collection::schema::{Field, FieldSource, Generation};
 use crate::compose::{BoundComposer, Composed, Composers, DEFAULT, Part};
 use crate::encode::{EncoderHandle, EncoderRegistry, Role};
@@ -118,6 +118,11 @@ async fn search_generation(
         };
         parts.push(Part { vector, kind, weight: part.weight });
     }
+    let kind = match &parts[..] {
+        [only] if only.kind == PartKind::Text => QueryKind::Text,
+        [_] => QueryKind::Image,
+        _ => QueryKind::Composed,
+    };
     let weights = parts.iter().map(|part| part.weight).collect();
     let (composer, Composed { vector, lambdas }) = compose_parts(composers, query, generation, parts).await?;
     timings.encode = started.elapsed();
@@ -125,7 +130,8 @@ async fn search_generation(
         return Err(Error::DeadlineExceeded { what: "encoding the query" });
     }
 
-    let vector_query = VectorQuery { vector, limit: query.limit + query.offset, min_score: query.min_score, exclude };
+    let limit = query.limit + query.offset;
+    let vector_query = VectorQuery { kind, vector, limit, min_score: query.min_score, exclude };
     let params = SearchParams { exact: query.exact, select: query.select, ..SearchParams::default() };
     let mut reply =
         backend.search_batch(&field.name, generation.number, vec![vector_query], query.filter.clone(), params).await?;

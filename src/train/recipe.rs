@@ -62,6 +62,9 @@ pub struct CorpusRecipe {
     pub concept: Option<String>,
     /// The payload path that tells whose drawing it is.
     pub domain: Option<String>,
+    /// Payload paths of words that say what an item's picture shows beside its concept.
+    #[serde(default)]
+    pub attributes: Vec<String>,
     /// The payload path of a boolean that allows mirroring; without it every picture may be mirrored.
     pub flippable: Option<String>,
     /// Take thumbnails where the originals are not kept.

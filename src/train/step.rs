@@ -8,7 +8,7 @@ use tch::{Kind, Tensor};
 use super::data::image_pool::ImagePool;
 use super::data::text_pool::TextPool;
 use super::data::{Corpus, Pictures};
-use super::loss::{Bank, ComposedQueries, Gallery, Scalar, Targets, Term, Views};
+use super::loss::{Attribute, Bank, ComposedQueries, Gallery, Scalar, Targets, Term, Views};
 use super::random::random_for;
 use super::recipe::{PatchDropRecipe, RunRecipe};
 use super::sampler::Row;
@@ -59,6 +59,7 @@ pub struct Batch {
     bank: Option<Bank>,
     targets: Option<Targets>,
     composed: Option<BatchQueries>,
+    attributes: Vec<Attribute>,
 }
 
 /// What rows are as composed queries.
@@ -135,7 +136,22 @@ impl StepContext<'_> {
         let first: Vec<usize> = rows.iter().map(|row| row.examples[0]).collect();
         let targets = self.targets.as_ref().map(|targets| targets.targets(&first)).transpose()?;
         let composed = self.composed(step, rows, student)?;
-        Ok(Batch { step, n_rows: rows.len(), pictures, texts, concepts, bank, targets, composed })
+        let attributes = self.attributes(rows, student);
+        Ok(Batch { step, n_rows: rows.len(), pictures, texts, concepts, bank, targets, composed, attributes })
+    }
+
+    /// What the pictures of each view show.
+    fn attributes(&self, rows: &[Row], student: &Student) -> Vec<Attribute> {
+        let labels = |attribute: usize, view: usize| {
+            let label = |row: &Row| self.corpus.examples[self.views.picture(row, view)].attributes[attribute];
+            let labels: Vec<i64> = rows.iter().map(|row| label(row).map_or(-1, |value| value as i64)).collect();
+            Tensor::from_slice(&labels).to_device(student.device)
+        };
+        let attribute = |(number, values): (usize, &Vec<String>)| Attribute {
+            values: values.len() as i64,
+            images: (0..self.views.n_pictures()).map(|view| labels(number, view)).collect(),
+        };
+        self.corpus.attributes.iter().enumerate().map(attribute).collect()
     }
 
     /// A wording of each row's composed query, by its number; `None` if the rows are none.
@@ -327,6 +343,7 @@ impl Embedded {
                 .targets
                 .as_ref()
                 .map(|targets| Targets { images: clone(&targets.images), texts: clone(&targets.texts) }),
+            attributes: batch.attributes.iter().map(Attribute::shallow_clone).collect(),
         })
     }
 }

@@ -194,13 +194,14 @@ pub fn train(request: &TrainRequest, stop: &AtomicBool) -> Result<Outcome> {
         patch_drop: recipe.patch_drop.clone(),
     };
     let n_rows = recipe.run.batch;
-    let first_rows = sampler.rows(state.step * n_rows as u64, n_rows);
+    // What terms make of the first step must be the same where a run goes on.
+    let first_rows = sampler.rows(0, n_rows);
     if corpus.triplets.is_some() && first_rows.iter().any(|row| row.triplet.is_none()) {
         let message = "the recipe has composed queries, which sampler.kind = \"triplets\" shows";
         return Err(Error::invalid("recipe.sampler", message));
     }
     let counted = copy(&student.tensors);
-    context.start_scalars(&context.batch(state.step, &first_rows, &student)?, &student, &mut terms)?;
+    context.start_scalars(&context.batch(0, &first_rows, &student)?, &student, &mut terms)?;
     put_back(&mut student.tensors.buffers, &counted.buffers);
     let baseline = match &recipe.switch {
         Some(rule) => {

@@ -16,7 +16,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use pictor::collection::CollectionBackend;
-use pictor::collection::backend::{Durability, PayloadChange, PayloadWrite, Selection, StoredItem, VectorQuery};
+use pictor::collection::backend::{
+    Durability, PayloadChange, PayloadWrite, QueryKind, Selection, StoredItem, VectorQuery,
+};
 use pictor::types::{Payload, Value};
 
 use crate::crash_judge::{Change, Intent, Standing, judge};
@@ -126,8 +128,13 @@ fn inspect(folder: &Path) -> BTreeMap<String, Standing> {
     for stored in page.items {
         standings.insert(stored.id.to_string(), check_whole(&stored));
         let vector = stored.vectors[0].clone();
-        let query =
-            VectorQuery { vector: vector.vector.values, limit: 10 * ITEMS, min_score: Some(1.0), exclude: vec![] };
+        let query = VectorQuery {
+            kind: QueryKind::default(),
+            vector: vector.vector.values,
+            limit: 10 * ITEMS,
+            min_score: Some(1.0),
+            exclude: vec![],
+        };
         let found = client.ids(&vector.field, query, None);
         assert!(found.contains(&stored.id.to_string()), "{} does not find itself", stored.id);
     }

@@ -9,11 +9,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use pictor::collection::backend::{
-    CollectionBackend, ContentHash, Durability, ItemWrite, MediaWrite, PartVector, SearchParams, SearchReply,
-    Selection, UpsertMode, VectorQuery,
+    CollectionBackend, ContentHash, Durability, ItemWrite, MediaWrite, PartVector, QueryKind, SearchParams,
+    SearchReply, Selection, UpsertMode, VectorQuery,
 };
 use pictor::collection::schema::{FieldSource, FieldSpec, MediaOriginals};
-use pictor::collection::{Catalog, CatalogSettings, GenerationSpec, NewCollection, NewField};
+use pictor::collection::{Catalog, CatalogSettings, GenerationSpec, NewCollection, NewField, SegmentSettings};
+use pictor::index::graph::BuildSettings;
 use pictor::store::{Store, StoreSettings};
 use pictor::types::filter::Filter;
 use pictor::types::vector::UnitVector;
@@ -33,10 +34,19 @@ pub(crate) fn filter(text: &str) -> Filter {
     pictor::types::filter::parse(text).expect(text)
 }
 
+/// Segments are made of so few vectors that every test meets them.
+pub(crate) fn settings() -> CatalogSettings {
+    let build = BuildSettings { m: 4, ef_construction: 20, ..BuildSettings::default() };
+    CatalogSettings {
+        segments: SegmentSettings { seal_at: 12, build, ..SegmentSettings::default() },
+        ..CatalogSettings::default()
+    }
+}
+
 /// Opens a folder with little memory, so that write buffers are flushed now and then.
 pub(crate) fn open(folder: &Path) -> Catalog {
     let store = Store::open(folder, &StoreSettings { memory_bytes: 32 << 20 }).expect("a store");
-    Catalog::open(store, CatalogSettings::default()).expect("a catalog")
+    Catalog::open(store, settings()).expect("a catalog")
 }
 
 /// A collection with a field of every source, all of [`DIMENSION`].
@@ -148,6 +158,7 @@ pub(crate) fn simple(name: &str, number: i64, seed: u64) -> ItemWrite {
 
 pub(crate) fn query(seed: u64, limit: usize) -> VectorQuery {
     VectorQuery {
+        kind: QueryKind::default(),
         vector: vector_of(&content_hash(&seed.to_le_bytes())).values,
         limit,
         min_score: None,

@@ -5,7 +5,8 @@
 use std::sync::Arc;
 
 use pictor::collection::backend::{
-    CollectionBackend, Durability, PayloadChange, PayloadWrite, SearchParams, Selection, UpsertMode, VectorQuery,
+    CollectionBackend, Durability, PayloadChange, PayloadWrite, QueryKind, SearchParams, Selection, UpsertMode,
+    VectorQuery,
 };
 use pictor::collection::{Catalog, LocalCollection};
 use pictor::types::filter::{Filter, Operator, Path};
@@ -132,6 +133,7 @@ impl<'a> Run<'a> {
     fn search(&mut self) {
         let queries: Vec<VectorQuery> = (0..1 + self.random.below(2))
             .map(|_| VectorQuery {
+                kind: QueryKind::default(),
                 vector: vector_of(&content_hash(&self.random.below(9).to_le_bytes())).values,
                 limit: *self.random.pick(&[1, 2, 5, 10, 200]),
                 min_score: self.random.chance(20).then(|| *self.random.pick(&[-0.5, 0.25, 0.5, 1.0])),

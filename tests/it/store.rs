@@ -344,7 +344,7 @@ fn an_empty_collection_answers() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = open_store(folder.path()).expect("a store");
     let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().expect("a pool");
-    let settings = CatalogSettings { search_pool: Some(std::sync::Arc::new(pool)) };
+    let settings = CatalogSettings { search_pool: Some(std::sync::Arc::new(pool)), ..CatalogSettings::default() };
     let catalog = Catalog::open(store, settings).expect("a catalog");
     let bare = NewCollection { name: "bare".to_owned(), ..NewCollection::default() };
     catalog.create(bare).expect("a collection without fields");

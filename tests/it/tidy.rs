@@ -39,8 +39,9 @@ fn code(text: &str) -> String {
 }
 
 /// Which folders and files of `src/` may name a foreign crate.
-const ALLOWED: [(&str, &[&str]); 15] = [
-    ("tch::", &["src/model/", "src/encode/torch.rs", "src/train/"]),
+const ALLOWED: [(&str, &[&str]); 16] = [
+    ("tch::", &["src/model/", "src/encode/torch.rs", "src/index/device.rs", "src/train/"]),
+    ("hnsw_rs::", &["src/index/graph/"]),
     ("rocksdb::", &["src/store/"]),
     ("tonic::", &["src/rpc/", "src/server.rs", "src/metrics.rs"]),
     ("prost", &["src/rpc/"]),

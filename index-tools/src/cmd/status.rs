@@ -57,6 +57,18 @@ pub async fn run(_args: Args, context: &Context) -> Result<()> {
     let columns = [left("COLLECTION"), right("ITEMS"), right("VECTORS"), right("INDEX"), left("STATE")];
     context.output.table(&columns, &rows)?;
     context.output.say("")?;
+    let rows: Vec<_> = stats.collections.iter().flat_map(index_rows).collect();
+    let columns = [
+        left("INDEX"),
+        right("GENERATION"),
+        right("VECTORS"),
+        right("TAIL"),
+        right("FILE"),
+        right("SELF"),
+        left("RECALL AT 10"),
+    ];
+    context.output.table(&columns, &rows)?;
+    context.output.say("")?;
     let rows: Vec<_> = stats
         .encoders
         .iter()
@@ -75,6 +87,34 @@ pub async fn run(_args: Args, context: &Context) -> Result<()> {
     Ok(())
 }
 
+/// One row for each generation of each field.
+fn index_rows(collection: &v1::CollectionStats) -> impl Iterator<Item = Vec<String>> {
+    collection.indexes.iter().map(|index| {
+        let kinds = index.kinds.iter().map(|kind| format!("{} {:.3} (ef {})", kind.kind, kind.recall, kind.ef));
+        vec![
+            format!("{}.{}", collection.name, index.field),
+            index.generation.to_string(),
+            units::count(index.vectors),
+            units::count(index.tail_vectors),
+            units::bytes(index.segment_bytes),
+            index.self_retrieval.map_or_else(|| "-".to_owned(), |share| format!("{:.2} %", 100.0 * share)),
+            kinds.collect::<Vec<_>>().join(", "),
+        ]
+    })
+}
+
+fn indexes(collection: &v1::CollectionStats) -> Vec<serde_json::Value> {
+    let kind = |kind: &v1::QueryKindStats| json!({"kind": kind.kind, "recall": kind.recall, "ef": kind.ef, "queries": kind.queries});
+    let index = |index: &v1::IndexStats| {
+        json!({
+            "field": index.field, "generation": index.generation, "vectors": index.vectors,
+            "tail_vectors": index.tail_vectors, "segment_bytes": index.segment_bytes,
+            "self_retrieval": index.self_retrieval, "kinds": index.kinds.iter().map(kind).collect::<Vec<_>>(),
+        })
+    };
+    collection.indexes.iter().map(index).collect()
+}
+
 fn object(info: &v1::GetInfoResponse, stats: &v1::GetStatsResponse) -> serde_json::Value {
     let collections: Vec<_> = stats
         .collections
@@ -83,7 +123,7 @@ fn object(info: &v1::GetInfoResponse, stats: &v1::GetStatsResponse) -> serde_jso
             json!({
                 "name": collection.name, "items": collection.items, "vectors": collection.vectors,
                 "index_bytes": collection.index_bytes, "version": collection.version,
-                "applied_version": collection.applied_version,
+                "applied_version": collection.applied_version, "indexes": indexes(collection),
             })
         })
         .collect();

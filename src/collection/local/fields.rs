@@ -8,7 +8,7 @@ use super::state::State;
 use crate::collection::catalog::to_json;
 use crate::collection::catalog_entry::NewField;
 use crate::collection::schema::{CollectionSchema, FieldSource};
-use crate::index::FlatIndex;
+use crate::index::SegmentedIndex;
 use crate::store::Batch;
 use crate::types::limits::FIELDS;
 use crate::{Error, Result};
@@ -59,7 +59,7 @@ impl LocalCollection {
         let generations = field.generations.iter();
         let indexes: Vec<_> = generations
             .map(|generation| {
-                let index = FlatIndex::new(generation.dimension as usize, inner.pool.clone());
+                let index = SegmentedIndex::new(generation.dimension as usize, inner.pool.clone());
                 ((field.id, generation.number), index)
             })
             .collect();

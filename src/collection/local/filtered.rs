@@ -40,7 +40,7 @@ impl Inner {
                 drop(moment);
                 return self.search_scanned(request, filter, look, mismatches, times);
             }
-            let found = self.look_up(moment, request, |_| window, &|_| true, times)?;
+            let found = self.look_up(moment, request, |_| window, None, times)?;
             let judged = judge(&found.records, filter, mismatches);
             let is_match = |internal: u64| judged.get(&internal) == Some(&true);
             let lists = found.neighbours.iter().zip(request.queries);
@@ -86,7 +86,7 @@ impl Inner {
                 let is_unsure = |internal: u64| internal >= counters.next_internal || changed.contains(&internal);
                 let accepted = |internal: u64| is_unsure(internal) || matching.contains(internal);
                 let limit = |query: &VectorQuery| query.limit.saturating_add(extra);
-                let found = self.look_up(moment, request, limit, &accepted, times)?;
+                let found = self.look_up(moment, request, limit, Some(&accepted), times)?;
                 let judged = judge(&found.records, filter, mismatches);
                 let is_match = |internal: u64| judged.get(&internal) == Some(&true);
                 let lists = found.neighbours.iter().zip(request.queries);

@@ -6,7 +6,7 @@ use super::plan::{AddedItem, Plan};
 use crate::collection::backend::{Durability, FillOutcome, Filling};
 use crate::collection::catalog_entry::{GenerationChange, GenerationChanged, GenerationSpec};
 use crate::collection::schema::{CollectionSchema, Field, FieldSource, Generation, GenerationState};
-use crate::index::{FlatIndex, VectorIndex};
+use crate::index::{SegmentedIndex, VectorIndex};
 use crate::store::VectorSlot;
 use crate::types::limits::GENERATIONS;
 use crate::types::{ItemId, PartRef};
@@ -36,7 +36,9 @@ impl LocalCollection {
             return Ok(changed);
         }
         let added = match change {
-            GenerationChange::Add { spec, .. } => Some(FlatIndex::new(spec.dimension as usize, inner.pool.clone())),
+            GenerationChange::Add { spec, .. } => {
+                Some(SegmentedIndex::new(spec.dimension as usize, inner.pool.clone()))
+            }
             _ => None,
         };
         inner.change_schema(

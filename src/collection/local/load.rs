@@ -1,12 +1,13 @@
 //! Builds a collection's memory from the store.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::payload_changes::PayloadChanges;
+use super::seal::open_index;
 use super::state::State;
 use crate::collection::schema::CollectionSchema;
-use crate::index::{FlatIndex, VectorIndex, VectorKey};
 use crate::store::Snapshot;
 use crate::{Error, Result};
 
@@ -15,7 +16,7 @@ use crate::{Error, Result};
 /// # Errors
 /// [`Error::Corruption`], [`Error::Storage`].
 pub(super) fn load(
-    snapshot: &Snapshot<'_>,
+    (folder, snapshot): (&Path, &Snapshot<'_>),
     schema: CollectionSchema,
     pool: Option<&Arc<rayon::ThreadPool>>,
 ) -> Result<State> {
@@ -26,21 +27,21 @@ pub(super) fn load(
     for field in &schema.fields {
         for generation in &field.generations {
             let dimension = generation.dimension as usize;
-            let mut index = FlatIndex::new(dimension, pool.cloned());
-            for entry in snapshot.scan_vectors(schema.id, field.id, generation.number) {
-                let (item, part, vector) = entry?;
-                if vector.values.len() != dimension || !names.contains_key(&item) {
-                    return Err(Error::Corruption(format!(
-                        "collection {}, field {}: the vector of internal id {item}, part {part} has {} numbers and {}",
-                        schema.name,
-                        field.name,
-                        vector.values.len(),
-                        if names.contains_key(&item) { "an item" } else { "no item" },
-                    )));
+            let check = |item: u64, part: u32, vector: &[f32]| {
+                if vector.len() == dimension && names.contains_key(&item) {
+                    return Ok(());
                 }
-                index.insert(&[(VectorKey { item, part }, &vector.values)]);
-            }
-            indexes.insert((field.id, generation.number), index);
+                Err(Error::Corruption(format!(
+                    "collection {}, field {}: the vector of internal id {item}, part {part} has {} numbers and {}",
+                    schema.name,
+                    field.name,
+                    vector.len(),
+                    if names.contains_key(&item) { "an item" } else { "no item" },
+                )))
+            };
+            let key = (field.id, generation.number);
+            let index = open_index(snapshot, folder, (&schema, key, dimension), pool, &check)?;
+            indexes.insert(key, index);
         }
     }
     Ok(State {

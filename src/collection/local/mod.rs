@@ -14,11 +14,14 @@ mod payload_changes;
 mod plan;
 mod plan_item;
 mod read;
+mod seal;
 mod search;
 mod service;
 mod state;
 mod verify;
 mod write;
 
+pub use seal::SegmentSettings;
+pub(in crate::collection) use seal::{remove_half_written, remove_leftovers};
 pub use service::LocalCollection;
 pub(in crate::collection) use verify::audit_scope;

@@ -1,13 +1,14 @@
 //! An index and a snapshot of the store that agree.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
 use super::plan::Changes;
+use super::seal::SegmentSettings;
 use super::state::State;
 use crate::collection::schema::CollectionSchema;
 use crate::store::{Batch, Counters, Snapshot, Store};
@@ -25,6 +26,9 @@ pub(super) struct Inner {
     /// The state's schema once more, for asynchronous threads, which must not wait for a search to let go of the state.
     pub(super) published: ArcSwap<CollectionSchema>,
     pub(super) pool: Option<Arc<rayon::ThreadPool>>,
+    pub(super) segments: SegmentSettings,
+    /// True if enough was asked that walks should be measured.
+    pub(super) is_measurement_due: AtomicBool,
 }
 
 /// An index and a snapshot, as [`Look`] says. The index is locked for writers as long as `state` lives.
@@ -48,11 +52,16 @@ const LOOKS: usize = 100;
 const PAUSE: Duration = Duration::from_micros(50);
 
 impl Inner {
-    pub(super) fn new(store: Store, state: State, pool: Option<Arc<rayon::ThreadPool>>) -> Self {
+    pub(super) fn new(
+        store: Store,
+        state: State,
+        pool: Option<Arc<rayon::ThreadPool>>,
+        segments: SegmentSettings,
+    ) -> Self {
         let (id, counters) = (state.schema.id, state.counters);
         let published = ArcSwap::new(Arc::clone(&state.schema));
         let (writer, epoch, state) = (Mutex::new(counters), AtomicU64::new(0), RwLock::new(state));
-        Self { store, id, writer, epoch, state, published, pool }
+        Self { store, id, writer, epoch, state, published, pool, segments, is_measurement_due: false.into() }
     }
 
     /// Reads without waiting for writers; if what the index names is missing, once more with an agreed moment.

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::moment::{Inner, Look, Moment};
-use crate::collection::backend::{BackendStats, ScrollPage, Selection, StoredItem};
+use super::state::State;
+use crate::collection::backend::{BackendStats, IndexReport, ScrollPage, Selection, StoredItem};
+use crate::index::{SegmentedIndex, VectorIndex as _};
 use crate::store::{ItemRecord, Snapshot};
 use crate::types::ItemId;
 use crate::types::filter::{Filter, Mismatches, matches};
@@ -88,8 +90,19 @@ impl Inner {
             .collect()
     }
 
+    fn report(&self, (state, field, generation): (&State, u32, u32), index: &SegmentedIndex) -> Option<IndexReport> {
+        Some(IndexReport {
+            field: state.schema.field_of(field, generation)?.name.clone(),
+            generation,
+            vectors: index.len() as u64,
+            tail_vectors: index.tail_len() as u64,
+            segment_bytes: index.segment().map_or(0, |segment| segment.file_bytes() as u64),
+            self_retrieval: index.canary().self_retrieval(),
+            kinds: index.canary().reports(self.segments.recall),
+        })
+    }
+
     pub(super) fn stats(&self) -> BackendStats {
-        use crate::index::VectorIndex;
         let state = self.state.read();
         let mut stats = BackendStats {
             items: state.names.len() as u64,
@@ -99,6 +112,7 @@ impl Inner {
         };
         for (&(field, generation), index) in &state.indexes {
             stats.index_bytes += index.bytes() as u64;
+            stats.indexes.extend(self.report((&state, field, generation), index));
             if let Some(field) = state.schema.field_of(field, generation) {
                 stats.vectors.insert((field.name.clone(), generation), index.len() as u64);
             }

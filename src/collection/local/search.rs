@@ -2,14 +2,16 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::moment::{Inner, Look, Moment};
 use super::state::{Eligible, GenerationKey, State};
 use crate::collection::backend::{BackendHit, SearchParams, SearchReply, VectorQuery};
 use crate::collection::schema::{CollectionSchema, GenerationState};
-use crate::index::{IndexSearch, Neighbour, VectorIndex};
-use crate::store::{ItemRecord, Snapshot};
+use crate::distance;
+use crate::index::{self, IndexSearch, Neighbour, VectorIndex, VectorKey};
+use crate::store::{ItemRecord, Snapshot, VectorSlot};
 use crate::types::filter::{Filter, Mismatches};
 use crate::{Error, Result};
 
@@ -24,10 +26,17 @@ pub(super) struct Request<'a> {
 /// What an index found for each query, with the records of all of it.
 pub(super) struct Found<'a> {
     pub(super) neighbours: Vec<Vec<Neighbour>>,
+    /// True if every vector was compared.
+    pub(super) exact: bool,
     pub(super) records: HashMap<u64, ItemRecord>,
     pub(super) snapshot: Snapshot<'a>,
     pub(super) schema: Arc<CollectionSchema>,
 }
+
+/// Hits beyond the limit that an exact search scores again, since the last ones may change places; more if these are as near.
+const SLACK: usize = 16;
+/// Two scores of an index may differ from the stored vectors' by so much together.
+const INDEX_ERROR: f32 = 5e-5;
 
 /// Where the time went.
 #[derive(Default)]
@@ -43,37 +52,58 @@ impl Inner {
         let mut mismatches = Mismatches::default();
         let found = match filter {
             None => {
-                let found = self.look_up(self.moment(look)?, request, |query| query.limit, &|_| true, &mut times)?;
+                let found = self.look_up(self.moment(look)?, request, |query| query.limit, None, &mut times)?;
                 cut(found, request, |_| true)
             }
             Some(filter) => self.search_filtered(request, filter, look, &mut mismatches, &mut times)?,
         };
         let start = Instant::now();
+        let exact = found.exact;
         let hits = self.hits(found, request)?;
         times.fetch += start.elapsed();
-        Ok(SearchReply { hits, exact: true, mismatches, search_time: times.search, fetch_time: times.fetch })
+        Ok(SearchReply { hits, exact, mismatches, search_time: times.search, fetch_time: times.fetch })
     }
 
-    /// Searches at a moment and reads the records found, letting go of the index in between.
+    /// Searches at a moment and reads the records found, letting go of the index in between. Among `accepted` items every vector is
+    /// compared: a walk would meet too few of them.
     pub(super) fn look_up<'a>(
         &self,
         moment: Moment<'a>,
         request: &Request<'_>,
         limit: impl Fn(&VectorQuery) -> usize,
-        accepted: &(dyn Fn(u64) -> bool + Sync),
+        accepted: Option<&(dyn Fn(u64) -> bool + Sync)>,
         times: &mut Stopwatch,
     ) -> Result<Found<'a>> {
         let start = Instant::now();
         let Moment { state, snapshot } = moment;
         let schema = Arc::clone(&state.schema);
         let key = generation_key(&schema, request)?;
+        let mut exact = true;
         let neighbours: Vec<Vec<Neighbour>> = request
             .queries
             .iter()
             .enumerate()
             .map(|(position, query)| {
-                let list = search_one(&state, key, query, limit(query), request.params.exact, accepted);
-                list.map_err(|error| error.within(&format!("queries[{position}]")))
+                let wanted = limit(query);
+                let within = |error: Error| error.within(&format!("queries[{position}]"));
+                if request.params.exact {
+                    return self.search_exactly((&state, &snapshot), key, query, wanted, accepted).map_err(within);
+                }
+                let search = IndexSearch {
+                    limit: wanted,
+                    // A walk would meet too few of the items that a filter leaves.
+                    exact: accepted.is_some(),
+                    recall: self.segments.recall,
+                    kind: query.kind,
+                    ef: None,
+                };
+                let found = search_one(&state, key, query, search, accepted.unwrap_or(&|_| true)).map_err(within)?;
+                exact &= found.exact;
+                let index = state.indexes.get(&key).filter(|_| !found.exact);
+                if index.is_some_and(|index| index.canary().note(query.kind, &query.vector)) {
+                    self.is_measurement_due.store(true, Ordering::Relaxed);
+                }
+                Ok(found.neighbours)
             })
             .collect::<Result<_>>()?;
         drop(state);
@@ -83,11 +113,47 @@ impl Inner {
         let internals: Vec<u64> = internals.into_iter().collect();
         let records = self.records(&snapshot, &internals)?.into_iter().collect();
         times.fetch += start.elapsed();
-        Ok(Found { neighbours, records, snapshot, schema })
+        Ok(Found { neighbours, exact, records, snapshot, schema })
+    }
+
+    /// The best of all vectors, scored by the stored ones themselves, which an index may know less exactly.
+    fn search_exactly(
+        &self,
+        (state, snapshot): (&State, &Snapshot<'_>),
+        key: GenerationKey,
+        query: &VectorQuery,
+        limit: usize,
+        accepted: Option<&(dyn Fn(u64) -> bool + Sync)>,
+    ) -> Result<Vec<Neighbour>> {
+        let mut slack = SLACK;
+        let mut found = loop {
+            let search = IndexSearch::exact(limit.saturating_add(slack));
+            let found = search_one(state, key, query, search, accepted.unwrap_or(&|_| true))?.neighbours;
+            let is_closed = |found: &[Neighbour]| {
+                found.last().is_some_and(|last| found[limit - 1].score - last.score > INDEX_ERROR)
+            };
+            if found.len() < search.limit || is_closed(&found) {
+                break found;
+            }
+            slack = slack.saturating_mul(4);
+        };
+        let (field, generation) = key;
+        let slot = |key: VectorKey| VectorSlot { field, generation, part: key.part };
+        let slots: Vec<_> = found.iter().map(|found| (found.key.item, slot(found.key))).collect();
+        for (neighbour, vector) in found.iter_mut().zip(snapshot.vectors(self.id, &slots)?) {
+            // What a write has removed meanwhile keeps its score; its record is missing, too.
+            if let Some(vector) = vector {
+                neighbour.score = distance::dot(&query.vector, &vector.values);
+            }
+        }
+        let name = |found: &Neighbour| state.names.get(&found.key.item);
+        found.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| name(a).cmp(&name(b))));
+        found.truncate(limit);
+        Ok(found)
     }
 
     fn hits(&self, found: Found<'_>, request: &Request<'_>) -> Result<Vec<Vec<BackendHit>>> {
-        let Found { neighbours, mut records, snapshot, schema } = found;
+        let Found { neighbours, mut records, snapshot, schema, .. } = found;
         let wanted: BTreeSet<u64> = neighbours.iter().flatten().map(|neighbour| neighbour.key.item).collect();
         let wanted: Vec<(u64, ItemRecord)> =
             wanted.into_iter().filter_map(|internal| Some((internal, records.remove(&internal)?))).collect();
@@ -121,16 +187,15 @@ fn search_one(
     state: &State,
     key: GenerationKey,
     query: &VectorQuery,
-    limit: usize,
-    exact: bool,
+    search: IndexSearch,
     accepted: &(dyn Fn(u64) -> bool + Sync),
-) -> Result<Vec<Neighbour>> {
+) -> Result<index::Found> {
     let index = state.indexes.get(&key).ok_or_else(|| Error::Internal("a generation has no index".to_owned()))?;
     if query.vector.len() != index.dimension() {
         return Err(dimension_error(index.dimension(), query.vector.len()));
     }
     let eligible = Eligible { names: &state.names, excluded: query.exclude.iter().collect(), accepted };
-    Ok(index.search(&query.vector, IndexSearch { limit, exact }, &eligible))
+    index.search(&query.vector, search, &eligible)
 }
 
 fn check(schema: &CollectionSchema, request: &Request<'_>) -> Result<()> {

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 
 use super::load::load;
 use super::moment::Inner;
+use super::seal::{SegmentSettings, Workers};
 use super::search::Request;
 use crate::collection::backend::{
     BackendStats, Capabilities, CollectionBackend, Durability, FillOutcome, Filling, ItemWrite, PayloadWrite,
@@ -21,6 +22,7 @@ use crate::{Error, Result};
 #[derive(Clone)]
 pub struct LocalCollection {
     pub(super) inner: Arc<Inner>,
+    workers: Arc<Workers>,
 }
 
 impl LocalCollection {
@@ -33,9 +35,13 @@ impl LocalCollection {
         snapshot: &Snapshot<'_>,
         schema: CollectionSchema,
         pool: Option<Arc<rayon::ThreadPool>>,
+        segments: SegmentSettings,
     ) -> Result<Self> {
-        let state = load(snapshot, schema, pool.as_ref())?;
-        Ok(Self { inner: Arc::new(Inner::new(store.clone(), state, pool)) })
+        let state = load((store.folder(), snapshot), schema, pool.as_ref())?;
+        let inner = Arc::new(Inner::new(store.clone(), state, pool, segments));
+        let workers = Arc::<Workers>::default();
+        workers.look_after(&inner);
+        Ok(Self { inner, workers })
     }
 
     /// Checks every invariant of the stored data, and the index against it. Blocks, and stops writers meanwhile.
@@ -48,8 +54,13 @@ impl LocalCollection {
 
     /// Runs blocking work off the asynchronous threads; it is finished even if the caller gives up.
     async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&Inner) -> Result<T> + Send + 'static) -> Result<T> {
-        let inner = Arc::clone(&self.inner);
-        let outcome = tokio::task::spawn_blocking(move || work(&inner)).await;
+        let own = self.clone();
+        let work = move || {
+            let outcome = work(&own.inner);
+            own.workers.look_after(&own.inner);
+            outcome
+        };
+        let outcome = tokio::task::spawn_blocking(work).await;
         outcome.map_err(|error| Error::Internal(format!("a collection's worker failed: {error}")))?
     }
 }

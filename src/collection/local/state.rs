@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::payload_changes::PayloadChanges;
 use super::plan::{AddedItem, Changes};
 use crate::collection::schema::CollectionSchema;
-use crate::index::{Candidates, FlatIndex, VectorIndex, VectorKey};
+use crate::index::{Candidates, SegmentedIndex, VectorIndex, VectorKey};
 use crate::store::Counters;
 use crate::types::ItemId;
 
@@ -18,7 +18,7 @@ pub(super) struct State {
     pub(super) schema: Arc<CollectionSchema>,
     /// Every item's id by its internal id: counts items and orders equal scores.
     pub(super) names: HashMap<u64, ItemId>,
-    pub(super) indexes: BTreeMap<GenerationKey, FlatIndex>,
+    pub(super) indexes: BTreeMap<GenerationKey, SegmentedIndex>,
     /// As of the newest write that is in the index.
     pub(super) counters: Counters,
     pub(super) payload_changes: PayloadChanges,

@@ -6,6 +6,7 @@ use super::moment::{Inner, Moment};
 use crate::Result;
 use crate::collection::schema::{CollectionSchema, MediaOriginals};
 use crate::index::VectorIndex;
+use crate::index::graph::Rows;
 use crate::store::{AuditReport, AuditScope, LiveGeneration, audit};
 use crate::types::ItemId;
 
@@ -48,10 +49,11 @@ impl Inner {
             report.note(|| format!("the store has {stored} vectors, the index {indexed}"));
         }
         for (&(field, generation), index) in &state.indexes {
+            let mut rows = Rows::new(index.dimension(), 1);
             for entry in snapshot.scan_vectors(self.id, field, generation) {
                 let (item, part, vector) = entry?;
                 let key = crate::index::VectorKey { item, part };
-                if index.get(key) != Some(vector.values.as_slice()) {
+                if !index.holds(key, &vector.values, &mut rows) {
                     report.note(|| format!("the index holds another vector for internal id {item}, part {part}"));
                 }
             }

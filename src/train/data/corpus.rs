@@ -35,6 +35,8 @@ pub struct Example {
     pub is_trained: bool,
     /// True if a mirrored picture still shows the same thing.
     pub is_flippable: bool,
+    /// The number of its value for each of [`Corpus::attributes`]; `None` where the payload holds none.
+    pub attributes: Vec<Option<usize>>,
     pub(super) payload: Payload,
     slots: Vec<VectorSlot>,
 }
@@ -59,6 +61,8 @@ pub struct Corpus {
     pub examples: Vec<Example>,
     /// What the concepts are called.
     pub concepts: Vec<String>,
+    /// The values that each attribute of the recipe has, by its number.
+    pub attributes: Vec<Vec<String>>,
     pub mix: CaptionMix,
     /// Composed queries, if the recipe has some.
     pub triplets: Option<Triplets>,
@@ -80,7 +84,7 @@ impl Corpus {
         let filter = filter_of("recipe.corpus.filter", &recipe.corpus.filter)?;
         let train_filter = filter_of("recipe.corpus.train_filter", &recipe.corpus.train_filter)?;
         let mix = CaptionMix::new(&recipe.captions);
-        let mut reader = Reader { recipe, mix: &mix, concepts: Numbers::default(), domains: Numbers::default() };
+        let mut reader = Reader::new(recipe, &mix);
         let (mut examples, mut disjoint, mut n_without_originals) = (Vec::new(), Disjoint::default(), 0);
         for entry in snapshot.scan_records(schema.id) {
             let (internal, record) = entry?;
@@ -109,9 +113,11 @@ impl Corpus {
         }
         let version = snapshot.counters(schema.id)?.version;
         let concepts = reader.concepts.names;
+        let attributes = reader.attributes.into_iter().map(|values| values.names).collect();
         drop(snapshot);
         let (triplets, digest) = (None, String::new());
-        let mut corpus = Self { store: store.clone(), schema, examples, concepts, mix, triplets, version, digest };
+        let mut corpus =
+            Self { store: store.clone(), schema, examples, concepts, attributes, mix, triplets, version, digest };
         if let Some(settings) = &recipe.triplets {
             let source = piece::build(triplets::ALL, "kind", table("triplets", settings))?;
             let mut read = source.read(&corpus)?;
@@ -242,9 +248,16 @@ struct Reader<'r> {
     mix: &'r CaptionMix,
     concepts: Numbers,
     domains: Numbers,
+    /// One for each attribute of the recipe.
+    attributes: Vec<Numbers>,
 }
 
-impl Reader<'_> {
+impl<'r> Reader<'r> {
+    fn new(recipe: &'r Recipe, mix: &'r CaptionMix) -> Self {
+        let attributes = recipe.corpus.attributes.iter().map(|_| Numbers::default()).collect();
+        Self { recipe, mix, concepts: Numbers::default(), domains: Numbers::default(), attributes }
+    }
+
     /// The example and its family.
     fn example(&mut self, internal: u64, record: ItemRecord) -> Result<(Example, String)> {
         let (recipe, split) = (&self.recipe.corpus, &self.recipe.split);
@@ -272,6 +285,11 @@ impl Reader<'_> {
             Some(path) => !matches!(value_at(payload, path)?, Some(Value::Bool(false))),
             None => true,
         };
+        let mut attributes = Vec::with_capacity(recipe.attributes.len());
+        for (path, values) in recipe.attributes.iter().zip(&mut self.attributes) {
+            let is_said = value_at(payload, path)?.is_some();
+            attributes.push(is_said.then(|| word_at(payload, path, &id)).transpose()?.map(|word| values.number(word)));
+        }
         let picture = record.media.first().filter(|media| media.is_kept).map(|media| media.info.hash);
         let (concept, domain) = (self.concepts.number(concept), self.domains.number(domain));
         let (payload, slots) = (record.head.payload, record.vectors);
@@ -285,6 +303,7 @@ impl Reader<'_> {
             split: side,
             is_trained: false,
             is_flippable,
+            attributes,
             payload,
             slots,
         };
@@ -368,12 +387,15 @@ fn shuffle_captions(examples: &mut [Example], seed: u64) {
 fn digest_of(corpus: &Corpus) -> String {
     let mut hasher = blake3::Hasher::new();
     for example in &corpus.examples {
-        let Example { id, picture, captions, concept, domain, split, is_trained, .. } = example;
+        let Example { id, picture, captions, concept, domain, split, is_trained, attributes, .. } = example;
         let facts = format!(
             "{id:?} {picture:?} {captions:?} {:?} {domain} {split:?} {is_trained}\n",
             corpus.concepts[*concept]
         );
         hasher.update(facts.as_bytes());
+        if !attributes.is_empty() {
+            hasher.update(format!("{attributes:?}\n").as_bytes());
+        }
     }
     if let Some(triplets) = &corpus.triplets {
         hasher.update(format!("{:?} {:?}", triplets.all, triplets.texts).as_bytes());

@@ -2,6 +2,7 @@
 //!
 //! Adding a term: one file that exports `PIECE`, its `mod` line, its line in [`ALL`].
 
+mod attributes;
 mod composed;
 mod cyclic;
 mod features;
@@ -18,6 +19,7 @@ use crate::Result;
 
 /// Every term, alphabetic.
 pub const ALL: &[&Piece<dyn Term>] = &[
+    &attributes::PIECE,
     &composed::PIECE,
     &cyclic::PIECE,
     &features::PIECE,
@@ -42,6 +44,24 @@ pub struct Views {
     pub targets: Option<Targets>,
     /// The rows as composed queries, if the recipe has some: the first pictures are references, the second targets.
     pub composed: Option<ComposedQueries>,
+    /// What the pictures show beside their concepts, in the order of the recipe.
+    pub attributes: Vec<Attribute>,
+}
+
+/// One attribute of a step's pictures.
+pub struct Attribute {
+    /// How many values it has.
+    pub values: i64,
+    /// int64 `[batch]` for each view of the pictures: the value's number, -1 where an item does not say.
+    pub images: Vec<Tensor>,
+}
+
+impl Attribute {
+    /// The same tensors behind new handles.
+    #[must_use]
+    pub fn shallow_clone(&self) -> Self {
+        Self { values: self.values, images: self.images.iter().map(Tensor::shallow_clone).collect() }
+    }
 }
 
 /// The rows of a step as composed queries.

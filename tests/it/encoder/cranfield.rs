@@ -74,7 +74,7 @@ fn ndcg_at_10(collection: &Collection, documents: &[Arc<UnitVector>], queries: &
         if ideal.is_empty() {
             continue;
         }
-        let ranked = index.search(&query.values, IndexSearch { limit: 10, exact: true }, &InOrder);
+        let ranked = index.search(&query.values, IndexSearch::exact(10), &InOrder).expect("no disk").neighbours;
         let gain = |position: usize| judged.get(&collection.document_ids[position]).copied().unwrap_or(0).max(0);
         let found = discounted(ranked.iter().map(|found| gain(found.key.item as usize)));
         all.push(found / discounted(ideal.into_iter().take(10)));

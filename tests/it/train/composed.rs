@@ -54,6 +54,7 @@ fn loss(queries: Tensor, targets: &Tensor) -> Tensor {
         bank: None,
         targets: None,
         composed: Some(composed),
+        attributes: Vec::new(),
     };
     term("term = \"composed\"").loss(&views, &[]).expect("a loss")
 }

@@ -3,7 +3,7 @@
 //! The reference values were computed by the published loss functions (torch 1.12.1, float64) on the vectors below: open_clip's
 //! `ClipLoss` and `SigLipLoss`, CyCLIP's `get_loss`, CLIP-KD's `KDClipLoss`, RegionCLIP's `MILCrossEntropy`.
 
-use pictor::train::loss::{ALL, Bank, ComposedQueries, Gallery, Targets, Term, Views};
+use pictor::train::loss::{ALL, Attribute, Bank, ComposedQueries, Gallery, Targets, Term, Views};
 use pictor::train::optim::adamw::{AdamW, AdamWSettings, Rate};
 use pictor::train::piece::{Settings, build};
 use tch::{Kind, Tensor};
@@ -42,6 +42,10 @@ fn views(kind: Kind) -> Views {
             texts: Some(rows(8, |i, j| (0.3 * i + 0.8 * j + 0.15 * i * j + 0.5 * (i + j).sin()).cos()).to_kind(kind)),
         }),
         composed: Some(composed(&images().to_kind(kind), &texts().to_kind(kind))),
+        attributes: vec![Attribute {
+            values: 2,
+            images: vec![Tensor::from_slice(&[0_i64, 1, 1, -1, 0, 1]), Tensor::from_slice(&[1_i64, 0, 1, 1, -1, 0])],
+        }],
     }
 }
 
@@ -83,7 +87,15 @@ fn loss(term: &dyn Term, views: &Views) -> Tensor {
 }
 
 fn one_view(images: Tensor, texts: Tensor) -> Views {
-    Views { images: vec![images], texts: vec![texts], bank: None, targets: None, composed: None, ..views(Kind::Double) }
+    Views {
+        images: vec![images],
+        texts: vec![texts],
+        bank: None,
+        targets: None,
+        composed: None,
+        attributes: Vec::new(),
+        ..views(Kind::Double)
+    }
 }
 
 fn check(found: f64, expected: f64, tolerance: f64) {
@@ -197,9 +209,31 @@ fn structure_is_the_divergence_from_the_texts_own_similarities() {
     check(loss(&*term("term = \"structure\""), &same).double_value(&[]), 0.0, 1e-12);
 }
 
+/// The reference is scikit-learn 1.8.0's `log_loss` with its balanced weights, mean of two views; the bank leaves the fifth and the third
+/// number free, in that order.
+#[test]
+fn attributes_is_the_balanced_cross_entropy_in_the_texts_free_directions() {
+    let lengths = Tensor::from_slice(&[3.0, 2.0, 0.5, 4.0, 0.25, 5.0, 6.0, 7.0]);
+    let texts = lengths.diag(0);
+    let bank = Bank { texts, concepts: Tensor::arange(8, (Kind::Int64, tch::Device::Cpu)) };
+    let views = Views { bank: Some(bank), ..views(Kind::Double) };
+    for (scale, expected) in [(20.0, 7.001_690_712_941), (4.0, 1.555_009_991_321)] {
+        let term = term(&format!("term = \"attributes\"\nscale = {scale:?}"));
+        check(loss(&*term, &views).double_value(&[]), expected, 1e-9);
+    }
+    let unknown = Attribute { values: 2, images: vec![Tensor::from_slice(&[-1_i64; ROWS])] };
+    let unknown = Views { attributes: vec![unknown], bank: views.bank, ..one_view(images(), self::texts()) };
+    check(loss(&*term("term = \"attributes\""), &unknown).double_value(&[]), 0.0, 0.0);
+    let many = Attribute { values: 5, images: vec![] };
+    let many = Views { attributes: vec![many], ..unknown };
+    let error = term("term = \"attributes\"").scalars(&many).expect_err("too many values").to_string();
+    assert!(error.contains("5 values"), "{error}");
+}
+
 #[test]
 fn terms_say_what_they_miss() {
     let without = one_view(images(), texts());
+    let unlabelled = Views { bank: views(Kind::Double).bank, ..one_view(images(), texts()) };
     let pictures = Views { texts: Vec::new(), ..one_view(images(), texts()) };
     for (table, views, expected) in [
         ("term = \"features\"", &without, "recipe.targets"),
@@ -207,18 +241,22 @@ fn terms_say_what_they_miss() {
         ("term = \"softmax\"\npair = \"images-bank\"", &without, "frozen text tower"),
         ("term = \"softmax\"\npair = \"images-images\"", &without, "two views"),
         ("term = \"structure\"", &without, "frozen text tower"),
+        ("term = \"attributes\"", &without, "frozen text tower"),
+        ("term = \"attributes\"", &unlabelled, "recipe.corpus.attributes"),
         ("term = \"cyclic\"", &pictures, "pictures and texts"),
     ] {
         let term = term(table);
-        let scalars: Vec<Tensor> =
-            term.scalars(views).expect("scalars").iter().map(|scalar| Tensor::from(scalar.start)).collect();
-        let error = term.loss(views, &scalars).expect_err(table).to_string();
+        let scalars = term
+            .scalars(views)
+            .map(|scalars| scalars.iter().map(|scalar| Tensor::from(scalar.start)).collect::<Vec<_>>());
+        let error = scalars.and_then(|scalars| term.loss(views, &scalars)).expect_err(table).to_string();
         assert!(error.contains(expected), "{table}: {error}");
     }
 }
 
 /// One table for each term and way of using it.
-const TERMS: [&str; 14] = [
+const TERMS: [&str; 15] = [
+    "term = \"attributes\"",
     "term = \"composed\"\nscale = 5.0",
     "term = \"composed\"\nscale = 5.0\nmask_same_target = true",
     "term = \"composed\"\nscale = 5.0\nover = \"gallery\"",
@@ -268,6 +306,11 @@ fn terms_are_finite_and_do_not_depend_on_the_order_of_rows() {
                     excluded: shuffle(&gallery.excluded),
                 }),
             }),
+            attributes: views
+                .attributes
+                .iter()
+                .map(|attribute| Attribute { values: 2, images: attribute.images.iter().map(shuffle).collect() })
+                .collect(),
         };
         let (one, other) = (loss(&*term, &views).double_value(&[]), loss(&*term, &shuffled).double_value(&[]));
         assert!(one.is_finite(), "{table}: {one}");

@@ -171,6 +171,7 @@ fn train(world: &World, seed: u64, run: &Run<'_>) -> Towers {
             bank: None,
             targets,
             composed: None,
+            attributes: Vec::new(),
         };
         let mut total = Tensor::zeros([], (Kind::Float, Device::Cpu));
         for (weight, term) in &terms {

@@ -1,0 +1,25 @@
+//! The graph index: HNSW built here or by a library, served from compact segments.
+
+mod builder;
+mod calibrate;
+mod format;
+mod hnsw_rs;
+mod insertion;
+mod links;
+mod order;
+mod pages;
+mod repair;
+mod rows;
+mod search;
+mod segment;
+mod walk;
+mod write;
+
+pub use builder::{BUILDERS, BuildSettings, BuiltGraph, GraphBuilder, builder};
+pub use calibrate::Calibration;
+pub use repair::Repaired;
+pub use rows::{RowTerm, Rows, RowsView, row_width};
+pub use search::SegmentSearch;
+pub use segment::Segment;
+pub use walk::Scratch;
+pub use write::{SegmentWriter, Written};

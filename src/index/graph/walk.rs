@@ -1,0 +1,198 @@
+//! The walk through one level of a graph: from near points to nearer ones, keeping the best seen.
+
+use super::links::Links;
+use super::rows::RowsView;
+use crate::distance::codes;
+
+/// Marks an entry whose neighbours were looked at.
+const EXPANDED: u32 = 1 << 31;
+/// Nodes of one graph, so that a number and its mark fit in four bytes.
+pub(super) const MOST_NODES: usize = EXPANDED as usize - 1;
+
+/// A node that a walk has seen.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Seen {
+    /// The cosine by high bytes, times the length of the query's: it orders nodes and is nothing more.
+    pub score: f32,
+    marked: u32,
+}
+
+impl Seen {
+    #[must_use]
+    pub fn node(self) -> u32 {
+        self.marked & !EXPANDED
+    }
+}
+
+/// What a walk writes to; kept by each thread, so that a walk allocates nothing.
+#[derive(Default)]
+pub struct Scratch {
+    visited: Visited,
+    pool: Pool,
+    fresh: Vec<u32>,
+    products: Vec<i32>,
+    /// A shifted query, for callers.
+    pub query: Vec<u8>,
+}
+
+impl Scratch {
+    /// What the last walk kept, the best first.
+    #[must_use]
+    pub fn seen(&self) -> &[Seen] {
+        &self.pool.entries
+    }
+
+    /// The best node of the last walk.
+    #[must_use]
+    pub fn best(&self) -> Option<u32> {
+        self.pool.entries.first().map(|seen| seen.node())
+    }
+}
+
+/// Walks a level from `entries` and keeps the best `ef` nodes in the scratch. Returns how many nodes it has compared.
+pub(super) fn walk<L: Links>(
+    (rows, links): (RowsView<'_>, &L),
+    level: usize,
+    query: &[u8],
+    (entries, ef): (&[u32], usize),
+    scratch: &mut Scratch,
+) -> usize {
+    let Scratch { visited, pool, fresh, products, .. } = scratch;
+    visited.begin(rows.len());
+    pool.begin(ef);
+    fresh.clear();
+    fresh.extend(entries.iter().copied().filter(|&entry| visited.is_new(entry)));
+    let mut n_compared = fresh.len();
+    pool.offer_all(rows, query, fresh, products);
+    let mut next = 0;
+    while let Some(seen) = pool.entries.get_mut(next) {
+        if seen.marked & EXPANDED != 0 {
+            next += 1;
+            continue;
+        }
+        let node = seen.marked;
+        seen.marked |= EXPANDED;
+        fresh.clear();
+        links.each(level, node, |neighbour| {
+            if visited.is_new(neighbour) {
+                fresh.push(neighbour);
+            }
+        });
+        n_compared += fresh.len();
+        let first = pool.offer_all(rows, query, fresh, products);
+        next = first.min(next + 1);
+        if let Some(seen) = pool.entries.get(next) {
+            links.prefetch(level, seen.marked & !EXPANDED);
+        }
+    }
+    n_compared
+}
+
+/// The nearest node of a level, walked to greedily.
+pub(super) fn descend<L: Links>(
+    graph: (RowsView<'_>, &L),
+    levels: std::ops::Range<usize>,
+    query: &[u8],
+    entry: u32,
+    scratch: &mut Scratch,
+) -> u32 {
+    levels.rev().fold(entry, |entry, level| {
+        walk(graph, level, query, (&[entry], 1), scratch);
+        scratch.best().unwrap_or(entry)
+    })
+}
+
+/// Which nodes a walk has met, cleared in constant time.
+#[derive(Default)]
+struct Visited {
+    stamps: Vec<u8>,
+    stamp: u8,
+}
+
+impl Visited {
+    fn begin(&mut self, n_nodes: usize) {
+        if self.stamps.len() < n_nodes || self.stamp == u8::MAX {
+            self.stamps.clear();
+            self.stamps.resize(n_nodes, 0);
+            self.stamp = 0;
+        }
+        self.stamp += 1;
+    }
+
+    fn is_new(&mut self, node: u32) -> bool {
+        let stamp = &mut self.stamps[node as usize];
+        let is_new = *stamp != self.stamp;
+        *stamp = self.stamp;
+        is_new
+    }
+}
+
+/// The best nodes of a walk by falling score.
+#[derive(Default)]
+struct Pool {
+    entries: Vec<Seen>,
+    ef: usize,
+}
+
+impl Pool {
+    fn begin(&mut self, ef: usize) {
+        self.entries.clear();
+        self.ef = ef.max(1);
+    }
+
+    /// Scores nodes and keeps the good ones; returns the first place that changed.
+    fn offer_all(&mut self, rows: RowsView<'_>, query: &[u8], nodes: &[u32], products: &mut Vec<i32>) -> usize {
+        if products.len() < nodes.len() {
+            products.resize(nodes.len(), 0);
+        }
+        (codes::best().dots)(query, rows.high, nodes, products);
+        let mut first = usize::MAX;
+        for (&node, &product) in nodes.iter().zip(&*products) {
+            let term = rows.terms[node as usize];
+            first = first.min(self.offer(term.scale * (product - term.bias) as f32, node));
+        }
+        first
+    }
+
+    fn offer(&mut self, score: f32, node: u32) -> usize {
+        if self.entries.len() == self.ef {
+            match self.entries.last() {
+                Some(last) if score > last.score => drop(self.entries.pop()),
+                _ => return usize::MAX,
+            }
+        }
+        let place = self.entries.partition_point(|seen| seen.score >= score);
+        self.entries.insert(place, Seen { score, marked: node });
+        place
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pool_keeps_the_best_in_order() {
+        let mut pool = Pool::default();
+        pool.begin(3);
+        let places: Vec<usize> = [(0.5, 1), (0.7, 2), (0.6, 3), (0.4, 4), (0.9, 5), (0.6, 6)]
+            .map(|(score, node)| pool.offer(score, node))
+            .into();
+        assert_eq!(places, [0, 0, 1, usize::MAX, 0, usize::MAX]);
+        assert_eq!(pool.entries.iter().map(|seen| seen.node()).collect::<Vec<_>>(), [5, 2, 3]);
+    }
+
+    #[test]
+    fn marks_of_visits_are_cleared_for_each_walk() {
+        let mut visited = Visited::default();
+        for walk in 0..600 {
+            visited.begin(4);
+            for node in [3, 0] {
+                assert!(visited.is_new(node), "walk {walk}");
+                assert!(!visited.is_new(node));
+            }
+        }
+        visited.begin(9);
+        assert!(visited.is_new(8));
+    }
+}

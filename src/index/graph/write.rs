@@ -1,0 +1,180 @@
+//! Makes a segment of vectors: rows, graph, repair, calibration, file.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use bytemuck::cast_slice;
+
+use super::builder::{BuildSettings, BuiltGraph, GraphBuilder, go_on};
+use super::calibrate::{Calibration, calibrate};
+use super::format::{self, Header};
+use super::order::{breadth_first, renumbered};
+use super::repair::{Repaired, repair};
+use super::rows::Rows;
+use super::segment::{BASE, HIGH, KEY_AT, KEY_ORDER, KEYS, LOW, Segment, TERMS, UPPER, UPPER_AT};
+use super::walk::MOST_NODES;
+use crate::index::VectorKey;
+use crate::{Error, Result};
+
+/// Vectors on their way into a segment.
+pub struct SegmentWriter {
+    rows: Rows,
+    keys: Vec<VectorKey>,
+}
+
+/// A segment that was written, and what its making showed.
+pub struct Written {
+    pub segment: Segment,
+    pub repaired: Repaired,
+}
+
+impl SegmentWriter {
+    /// No vectors, with room for `capacity`.
+    #[must_use]
+    pub fn new(dimension: usize, capacity: usize) -> Self {
+        Self { rows: Rows::new(dimension, capacity), keys: Vec::with_capacity(capacity) }
+    }
+
+    /// Adds a unit vector.
+    pub fn push(&mut self, key: VectorKey, vector: &[f32]) {
+        self.rows.push(vector);
+        self.keys.push(key);
+    }
+
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// Builds the graph and writes the file; it is mapped and checked before it is handed out.
+    ///
+    /// # Errors
+    /// [`Error::Storage`] of the disk; [`Error::Cancelled`] if it is stopped; [`Error::Internal`] for more vectors than a segment
+    /// holds.
+    pub fn write(
+        self,
+        path: &Path,
+        builder: &dyn GraphBuilder,
+        settings: &BuildSettings,
+        stop: &AtomicBool,
+    ) -> Result<Written> {
+        if self.keys.len() > MOST_NODES {
+            let message = format!("a segment holds at most {MOST_NODES} vectors, not {}", self.keys.len());
+            return Err(Error::Internal(message));
+        }
+        let distinct = Distinct::of(self.rows, &self.keys);
+        let graph = builder.build(distinct.rows.view(), settings, stop)?;
+        let repaired = repair(distinct.rows.view(), &graph, settings.threads);
+        go_on(stop)?;
+        let order = breadth_first(&graph);
+        let (distinct, graph) = (distinct.chosen(&order), renumbered(&graph, &order));
+        let strays = (0..).zip(&order).filter(|(_, old)| repaired.strays.contains(old)).map(|(new, _)| new).collect();
+        let calibration = calibrate(distinct.rows.view(), &graph, settings.threads);
+        write_file(path, &distinct, graph, (strays, calibration))?;
+        Ok(Written { segment: Segment::open(path)?, repaired })
+    }
+}
+
+fn write_file(
+    path: &Path,
+    distinct: &Distinct,
+    graph: BuiltGraph,
+    (strays, calibration): (Vec<u32>, Calibration),
+) -> Result<()> {
+    let (view, BuiltGraph { links, entry }) = (distinct.rows.view(), graph);
+    let m = links.m();
+    let (base, upper, levels) = links.into_lists();
+    let mut upper_at = vec![0_u32];
+    for level in levels {
+        upper_at.push(upper_at[upper_at.len() - 1] + u32::from(level));
+    }
+    let keys: Vec<[u32; 3]> =
+        distinct.keys.iter().map(|key| [key.item as u32, (key.item >> 32) as u32, key.part]).collect();
+    let mut key_order: Vec<u32> = (0..keys.len() as u32).collect();
+    key_order.sort_unstable_by_key(|&place| distinct.keys[place as usize]);
+    let header = Header {
+        dimension: view.dimension as u32,
+        nodes: view.len() as u32,
+        keys: keys.len() as u32,
+        m: m as u32,
+        entry,
+        strays,
+        calibration,
+        sections: Vec::new(),
+    };
+    let sections: [(&str, &[u8]); 9] = [
+        (HIGH, cast_slice(view.high)),
+        (LOW, cast_slice(view.low)),
+        (TERMS, cast_slice(view.terms)),
+        (BASE, cast_slice(&base)),
+        (UPPER_AT, cast_slice(&upper_at)),
+        (UPPER, cast_slice(&upper)),
+        (KEY_AT, cast_slice(&distinct.key_at)),
+        (KEYS, cast_slice(&keys)),
+        (KEY_ORDER, cast_slice(&key_order)),
+    ];
+    format::write(path, header, &sections)
+}
+
+/// One row for each distinct vector, and the keys that name it.
+struct Distinct {
+    rows: Rows,
+    /// Where each row's keys begin, and where the last ones end.
+    key_at: Vec<u32>,
+    keys: Vec<VectorKey>,
+}
+
+impl Distinct {
+    fn of(rows: Rows, keys: &[VectorKey]) -> Self {
+        let view = rows.view();
+        let mut known: HashMap<u64, Vec<u32>> = HashMap::with_capacity(view.len());
+        let (mut distinct, mut of_row): (Vec<u32>, Vec<Vec<u32>>) = (Vec::new(), Vec::new());
+        for row in 0..view.len() as u32 {
+            let alike = known.entry(hash_of(cast_slice(view.high_of(row)))).or_default();
+            match alike.iter().find(|&&known| view.is_same(distinct[known as usize], row)) {
+                Some(&known) => of_row[known as usize].push(row),
+                None => {
+                    alike.push(distinct.len() as u32);
+                    distinct.push(row);
+                    of_row.push(vec![row]);
+                }
+            }
+        }
+        drop(known);
+        let of_row = of_row.iter().map(|rows| rows.iter().map(|&row| keys[row as usize]));
+        let (key_at, grouped) = grouped(of_row, keys.len());
+        let rows = if distinct.len() == keys.len() { rows } else { rows.choose(&distinct) };
+        Self { rows, key_at, keys: grouped }
+    }
+
+    /// Those rows that are numbered, in that order.
+    fn chosen(self, order: &[u32]) -> Self {
+        let keys_of = |&row: &u32| {
+            let (from, to) = (self.key_at[row as usize] as usize, self.key_at[row as usize + 1] as usize);
+            self.keys[from..to].iter().copied()
+        };
+        let (key_at, keys) = grouped(order.iter().map(keys_of), self.keys.len());
+        Self { rows: self.rows.choose(order), key_at, keys }
+    }
+}
+
+/// Groups of keys, one after the other, and where each begins.
+fn grouped(groups: impl Iterator<Item = impl Iterator<Item = VectorKey>>, n: usize) -> (Vec<u32>, Vec<VectorKey>) {
+    let (mut key_at, mut keys) = (vec![0_u32], Vec::with_capacity(n));
+    for group in groups {
+        keys.extend(group);
+        key_at.push(keys.len() as u32);
+    }
+    (key_at, keys)
+}
+
+fn hash_of(bytes: &[u8]) -> u64 {
+    use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
+    BuildHasherDefault::<DefaultHasher>::default().hash_one(bytes)
+}
