@@ -2,29 +2,15 @@
 //!
 //! `graph.py` writes the sets, runs the peers on the same numbers and calls this: FOLDER SET BUILDER M EF_CONSTRUCTION REPEATS.
 
-use std::cmp::Ordering;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use pictor::index::graph::{BuildSettings, Segment, SegmentSearch, SegmentWriter, builder};
-use pictor::index::{Candidates, VectorKey};
+use pictor::index::{Everything, VectorKey};
 use serde_json::{Value, json};
 
 const LIMIT: usize = 10;
 const EF: [usize; 14] = [10, 12, 14, 16, 20, 24, 32, 40, 48, 64, 96, 128, 200, 400];
-
-/// Everything may be found.
-struct All;
-
-impl Candidates for All {
-    fn accepts(&self, _: u64) -> bool {
-        true
-    }
-
-    fn compare(&self, a: u64, b: u64) -> Ordering {
-        a.cmp(&b)
-    }
-}
 
 fn floats(path: &Path) -> Vec<f32> {
     let bytes = std::fs::read(path).expect("graph.py has written the set");
@@ -112,7 +98,7 @@ fn main() {
 
 fn search(segment: &Segment, query: &[f32], ef: usize) -> Vec<u64> {
     let search = SegmentSearch { limit: LIMIT, ef, exact: false, pool: None, is_hidden: &|_| false };
-    let (found, _) = segment.search(query, search, &All).expect("a whole file");
+    let (found, _) = segment.search(query, search, &Everything).expect("a whole file");
     found.into_iter().map(|found| found.key.item).collect()
 }
 

@@ -1,13 +1,12 @@
 //! Searches by raw vectors through gRPC: 16 callers as fast as they can, then at half of that; beside the index of the same server called
 //! in this process on one thread. 50,000 clustered unit vectors of 512 numbers. One JSON object a line.
 
-use std::cmp::Ordering;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use pictor::index::Candidates;
+use pictor::index::Everything;
 use pictor::index::graph::{Segment, SegmentSearch};
 use pictor_proto::client::Client;
 use pictor_proto::v1;
@@ -22,19 +21,6 @@ const CALLERS: usize = 16;
 const LIMIT: usize = 10;
 const MEASURED: Duration = Duration::from_secs(10);
 const REPEATS: usize = 3;
-
-/// Everything may be found.
-struct All;
-
-impl Candidates for All {
-    fn accepts(&self, _: u64) -> bool {
-        true
-    }
-
-    fn compare(&self, a: u64, b: u64) -> Ordering {
-        a.cmp(&b)
-    }
-}
 
 struct Server(Child);
 
@@ -147,7 +133,7 @@ fn own(folder: &Path, queries: &[Vec<f32>], repeat: usize) -> f64 {
     let (started, mut n) = (Instant::now(), 0);
     while started.elapsed() < MEASURED / 3 {
         for query in queries {
-            n += segment.search(query, search, &All).expect("a whole file").0.len() / LIMIT;
+            n += segment.search(query, search, &Everything).expect("a whole file").0.len() / LIMIT;
         }
     }
     let rate = n as f64 / started.elapsed().as_secs_f64();

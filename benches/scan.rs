@@ -2,29 +2,15 @@
 //!
 //! Vectors are written to the folder named by the first argument, so that the peers read the very same numbers.
 
-use std::cmp::Ordering;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use pictor::index::{Candidates, FlatIndex, IndexSearch, VectorIndex as _, VectorKey};
+use pictor::index::{Everything, FlatIndex, IndexSearch, VectorIndex as _, VectorKey};
 
 const QUERIES: usize = 200;
 const LIMIT: usize = 10;
 const SHAPES: [(usize, usize); 2] = [(50_000, 512), (200_000, 384)];
-
-/// Everything may be found.
-struct All;
-
-impl Candidates for All {
-    fn accepts(&self, _: u64) -> bool {
-        true
-    }
-
-    fn compare(&self, a: u64, b: u64) -> Ordering {
-        a.cmp(&b)
-    }
-}
 
 /// Clustered unit vectors from a fixed seed: 100 centres, noise of the same length.
 fn vectors(count: usize, dimension: usize, mut seed: u64) -> Vec<f32> {
@@ -61,7 +47,7 @@ fn main() {
             let started = Instant::now();
             let mut checksum = 0;
             for query in queries.chunks(dimension) {
-                let found = index.search(query, IndexSearch::exact(LIMIT), &All).expect("no disk").neighbours;
+                let found = index.search(query, IndexSearch::exact(LIMIT), &Everything).expect("no disk").neighbours;
                 checksum += found.iter().map(|neighbour| neighbour.key.item).sum::<u64>();
             }
             let seconds = started.elapsed().as_secs_f64();

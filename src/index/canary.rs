@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
@@ -12,8 +13,10 @@ use crate::Result;
 const KEPT: usize = 64;
 /// One of so many queries is kept once there are enough.
 const EVERY: u64 = 16;
-/// New queries of a kind after which it is measured again.
+/// New queries of a kind after which it is measured again, …
 const DUE: u64 = 1_024;
+/// … and the least time between two measurements, which take seconds of one core.
+const PAUSE: Duration = Duration::from_secs(600);
 /// What is aimed at for a kind that was not measured yet, and that stored vectors say little about.
 const UNKNOWN_RECALL: f32 = 0.999;
 
@@ -65,18 +68,25 @@ pub struct Canary {
 #[derive(Default)]
 struct Kind {
     n_seen: AtomicU64,
-    /// At which number of queries it was measured.
-    measured_at: AtomicU64,
+    /// The number of queries from which on it is worth asking whether a measurement is due.
+    due_at: AtomicU64,
     recent: Mutex<VecDeque<Vec<f32>>>,
-    measured: Mutex<Option<(Calibration, usize)>>,
+    measured: Mutex<Option<Measured>>,
+}
+
+struct Measured {
+    calibration: Calibration,
+    queries: usize,
+    /// When, and at which number of queries.
+    at: (Instant, u64),
 }
 
 impl Canary {
     /// Takes note of a query; true if a measurement is due.
     pub fn note(&self, kind: QueryKind, query: &[f32]) -> bool {
         let of_kind = &self.kinds[kind as usize];
-        let seen = of_kind.n_seen.fetch_add(1, Ordering::Relaxed);
-        if (seen < KEPT as u64 || seen.is_multiple_of(EVERY))
+        let seen = of_kind.n_seen.fetch_add(1, Ordering::Relaxed) + 1;
+        if (seen <= KEPT as u64 || seen.is_multiple_of(EVERY))
             && let Some(mut recent) = of_kind.recent.try_lock()
         {
             if recent.len() == KEPT {
@@ -84,14 +94,14 @@ impl Canary {
             }
             recent.push_back(query.to_vec());
         }
-        of_kind.is_due()
+        seen >= of_kind.due_at.load(Ordering::Relaxed).max(KEPT as u64) && of_kind.is_due()
     }
 
     /// Nodes to keep for queries of a kind.
     #[must_use]
     pub fn ef(&self, segment: &Segment, kind: QueryKind, recall: f32, limit: usize) -> usize {
-        if let Some((measured, _)) = &*self.kinds[kind as usize].measured.lock() {
-            return measured.ef(recall, limit);
+        if let Some(measured) = &*self.kinds[kind as usize].measured.lock() {
+            return measured.calibration.ef(recall, limit);
         }
         match kind {
             QueryKind::Image => segment.calibration().ef(recall, limit),
@@ -118,10 +128,10 @@ impl Canary {
             if !kind.is_due() {
                 continue;
             }
-            kind.measured_at.store(kind.n_seen.load(Ordering::Relaxed), Ordering::Relaxed);
+            let at = (Instant::now(), kind.n_seen.load(Ordering::Relaxed));
             let queries: Vec<Vec<f32>> = kind.recent.lock().iter().cloned().collect();
             let calibration = segment.calibrate(&queries)?;
-            *kind.measured.lock() = Some((calibration, queries.len()));
+            *kind.measured.lock() = Some(Measured { calibration, queries: queries.len(), at });
         }
         Ok(())
     }
@@ -131,7 +141,7 @@ impl Canary {
         *self.self_retrieval.lock() = None;
         for kind in &self.kinds {
             *kind.measured.lock() = None;
-            kind.measured_at.store(0, Ordering::Relaxed);
+            kind.due_at.store(0, Ordering::Relaxed);
         }
     }
 
@@ -146,7 +156,7 @@ impl Canary {
     pub fn reports(&self, recall: f32) -> Vec<KindReport> {
         let report = |kind: QueryKind| {
             let measured = self.kinds[kind as usize].measured.lock();
-            let (calibration, queries) = measured.as_ref()?;
+            let Measured { calibration, queries, .. } = measured.as_ref()?;
             let ef = calibration.ef(recall, 10);
             Some(KindReport { kind, recall: calibration.recall(ef), ef, queries: *queries })
         };
@@ -155,9 +165,40 @@ impl Canary {
 }
 
 impl Kind {
-    /// After the first [`KEPT`] queries, and then after every [`DUE`].
+    /// After the first [`KEPT`] queries, and then after [`DUE`] more and a [`PAUSE`].
     fn is_due(&self) -> bool {
-        let (seen, at) = (self.n_seen.load(Ordering::Relaxed), self.measured_at.load(Ordering::Relaxed));
-        seen >= KEPT as u64 && (at == 0 || seen >= at + DUE)
+        let seen = self.n_seen.load(Ordering::Relaxed);
+        let is_due = match &*self.measured.lock() {
+            None => seen >= KEPT as u64,
+            Some(Measured { at: (time, number), .. }) => seen >= number + DUE && time.elapsed() >= PAUSE,
+        };
+        if !is_due {
+            self.due_at.store(seen + EVERY, Ordering::Relaxed);
+        }
+        is_due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_is_measured_once_enough_was_asked_and_then_seldom() {
+        let canary = Canary::default();
+        let due = |n: u64| (0..n).filter(|_| canary.note(QueryKind::Text, &[1.0])).count();
+        assert_eq!(due(KEPT as u64 - 1), 0);
+        assert_eq!(due(1), 1);
+        let measured =
+            |at: Instant| Measured { calibration: Calibration::default(), queries: 1, at: (at, KEPT as u64) };
+        *canary.kinds[QueryKind::Text as usize].measured.lock() = Some(measured(Instant::now()));
+        assert_eq!(due(10 * DUE), 0, "not again at once, whatever is asked");
+        let Some(before) = Instant::now().checked_sub(PAUSE) else { return };
+        *canary.kinds[QueryKind::Text as usize].measured.lock() = Some(measured(before));
+        assert!(due(2 * EVERY) > 0);
+        assert_eq!(canary.kinds[QueryKind::Text as usize].recent.lock().len(), KEPT);
+        assert!(!canary.note(QueryKind::Image, &[1.0]), "kinds are apart");
+        canary.forget();
+        assert!(canary.reports(0.99).is_empty());
     }
 }

@@ -170,21 +170,8 @@ impl VectorIndex for FlatIndex {
 
 #[cfg(test)]
 mod tests {
-    use std::cmp::Ordering;
-
     use super::*;
-
-    struct All;
-
-    impl Candidates for All {
-        fn accepts(&self, _: u64) -> bool {
-            true
-        }
-
-        fn compare(&self, a: u64, b: u64) -> Ordering {
-            a.cmp(&b)
-        }
-    }
+    use crate::index::Everything;
 
     fn key(item: u64, part: u32) -> VectorKey {
         VectorKey { item, part }
@@ -198,7 +185,7 @@ mod tests {
     }
 
     fn search(index: &FlatIndex, query: &[f32], limit: usize) -> Vec<Neighbour> {
-        index.search(query, IndexSearch::exact(limit), &All).expect("no disk").neighbours
+        index.search(query, IndexSearch::exact(limit), &Everything).expect("no disk").neighbours
     }
 
     #[test]

@@ -13,4 +13,4 @@ pub use device::DeviceIndex;
 pub use flat::FlatIndex;
 pub use segmented::SegmentedIndex;
 pub use top_k::TopK;
-pub use vector_index::{Candidates, Found, IndexSearch, Neighbour, VectorIndex, VectorKey};
+pub use vector_index::{Candidates, Everything, Found, IndexSearch, Neighbour, VectorIndex, VectorKey};

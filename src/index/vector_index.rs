@@ -28,6 +28,19 @@ pub trait Candidates: Sync {
     fn compare(&self, a: u64, b: u64) -> Ordering;
 }
 
+/// Candidates without any rule: everything may be found, and equal scores are ordered by the items' internal ids.
+pub struct Everything;
+
+impl Candidates for Everything {
+    fn accepts(&self, _: u64) -> bool {
+        true
+    }
+
+    fn compare(&self, a: u64, b: u64) -> Ordering {
+        a.cmp(&b)
+    }
+}
+
 /// How a search is done.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct IndexSearch {

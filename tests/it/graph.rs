@@ -10,7 +10,7 @@ use pictor::index::graph::{
     BUILDERS, BuildSettings, GraphBuilder, Rows, Segment, SegmentSearch, SegmentWriter, builder,
 };
 use pictor::index::{
-    Candidates, DeviceIndex, FlatIndex, IndexSearch, Neighbour, SegmentedIndex, VectorIndex, VectorKey,
+    Candidates, DeviceIndex, Everything, FlatIndex, IndexSearch, Neighbour, SegmentedIndex, VectorIndex, VectorKey,
 };
 use pictor::types::vector::UnitVector;
 use rand::seq::SliceRandom as _;
@@ -20,18 +20,6 @@ use rand_chacha::ChaCha8Rng;
 use crate::support::is_verify;
 
 const DIMENSION: usize = 48;
-
-struct All;
-
-impl Candidates for All {
-    fn accepts(&self, _: u64) -> bool {
-        true
-    }
-
-    fn compare(&self, a: u64, b: u64) -> Ordering {
-        a.cmp(&b)
-    }
-}
 
 /// Every third item only.
 struct Third;
@@ -82,7 +70,7 @@ fn segment(path: &Path, vectors: &[Vec<f32>], builder: &dyn GraphBuilder, settin
 fn search(segment: &Segment, query: &[f32], limit: usize) -> Vec<Neighbour> {
     let ef = segment.calibration().ef(0.99, limit);
     let settings = SegmentSearch { limit, ef, exact: false, pool: None, is_hidden: &|_| false };
-    segment.search(query, settings, &All).expect("a whole file").0
+    segment.search(query, settings, &Everything).expect("a whole file").0
 }
 
 #[test]
@@ -118,7 +106,7 @@ fn walks_find_what_scans_find() {
             let mut random = ChaCha8Rng::seed_from_u64(3);
             for _ in 0..100 {
                 let query = near(&vectors[random.random_range(0..vectors.len())], 0.05, &mut random);
-                let truth = exact.search(&query, IndexSearch::exact(10), &All).expect("no disk").neighbours;
+                let truth = exact.search(&query, IndexSearch::exact(10), &Everything).expect("no disk").neighbours;
                 let found = search(&segment, &query, 10);
                 assert_eq!(found.len(), 10);
                 for neighbour in &found {
@@ -182,8 +170,8 @@ fn threads_change_nothing_of_an_exact_search() {
     for _ in 0..10 {
         let query = anywhere(&mut random);
         let search = |pool| SegmentSearch { limit: 30, ef: 1, exact: true, pool, is_hidden: &|place| place % 7 == 0 };
-        let alone = segment.search(&query, search(None), &All).expect("a whole file");
-        assert_eq!(segment.search(&query, search(Some(&pool)), &All).expect("a whole file"), alone);
+        let alone = segment.search(&query, search(None), &Everything).expect("a whole file");
+        assert_eq!(segment.search(&query, search(Some(&pool)), &Everything).expect("a whole file"), alone);
         assert!(alone.1);
     }
 }
@@ -220,7 +208,7 @@ fn damaged_files_are_refused() {
                     pool: None,
                     is_hidden: &|_| false,
                 };
-                segment.search(query, settings, &All).map(|found| found.0)
+                segment.search(query, settings, &Everything).map(|found| found.0)
             };
             vectors[..20].iter().map(search).collect::<Result<Vec<_>, _>>()
         });
@@ -304,10 +292,10 @@ impl Model {
         self.contents.iter().for_each(|(&key, vector)| exact.insert(&[(key, vector)]));
         let query = anywhere(random);
         for limit in [1, 7, 500] {
-            let truth = exact.search(&query, IndexSearch::exact(limit), &All).expect("no disk").neighbours;
+            let truth = exact.search(&query, IndexSearch::exact(limit), &Everything).expect("no disk").neighbours;
             for is_exact in [true, false] {
                 let search = IndexSearch { exact: is_exact, ef: Some(64), ..IndexSearch::exact(limit) };
-                let found = self.index.search(&query, search, &All).expect("whole files").neighbours;
+                let found = self.index.search(&query, search, &Everything).expect("whole files").neighbours;
                 assert_eq!(found.len(), truth.len(), "step {step}, limit {limit}");
                 for (found, truth) in found.iter().zip(&truth) {
                     assert!((found.score - truth.score).abs() < 1e-5, "step {step}: {found:?} and {truth:?}");
@@ -377,7 +365,7 @@ fn every_index_finds_what_a_naive_scan_finds() {
             }
             assert_eq!((index.len(), index.is_empty()), (contents.len(), contents.is_empty()), "{name}");
             let query = anywhere(&mut random);
-            for (limit, candidates) in [(1, &All as &dyn Candidates), (5, &Third), (200, &All)] {
+            for (limit, candidates) in [(1, &Everything as &dyn Candidates), (5, &Third), (200, &Everything)] {
                 let found = index.search(&query, IndexSearch::exact(limit), candidates).expect("no disk");
                 assert!(found.exact, "{name}");
                 let expected = naive(&contents, &query, limit, candidates);

@@ -226,7 +226,7 @@ fn searches_agree_with_writes_while_segments_change() {
             block_on(client.0.delete(vec![write(number, 0).id], Durability::Async)).expect("a delete");
             expected.remove(&number);
             let number = random.random_range(0..first + 90);
-            let seed = random.random_range(1_000..900_000);
+            let seed = random.random_range(2_000_000..u64::MAX);
             upsert(&client, std::iter::once((number, seed)));
             expected.insert(number, seed);
             let (&known, &seed) = expected.iter().nth(random.random_range(0..expected.len())).expect("an item");

@@ -59,9 +59,10 @@ impl Workers {
     pub(super) fn look_after(&self, inner: &Arc<Inner>) {
         let waits = self.failed_at.lock().is_some_and(|failed| failed.elapsed() < RETRY);
         if !waits && inner.due().is_some() && !self.is_sealing.swap(true, Ordering::SeqCst) {
-            let (is_sealing, stop) = (Arc::clone(&self.is_sealing), Arc::clone(&self.stop));
-            let failed_at = Arc::clone(&self.failed_at);
+            let busy = Busy(Arc::clone(&self.is_sealing));
+            let (stop, failed_at) = (Arc::clone(&self.stop), Arc::clone(&self.failed_at));
             self.start("seal", inner, move |inner| {
+                let _busy = busy;
                 while let Some(key) = inner.due() {
                     match inner.seal(key, &stop) {
                         Ok(()) => {}
@@ -74,7 +75,6 @@ impl Workers {
                         }
                     }
                 }
-                is_sealing.store(false, Ordering::SeqCst);
             });
         }
         if inner.is_measurement_due.swap(false, Ordering::Relaxed) {
@@ -91,6 +91,15 @@ impl Workers {
             Ok(thread) => threads.push(thread),
             Err(error) => tracing::error!(%error, name, "cannot start a thread that looks after an index"),
         }
+    }
+}
+
+/// Says that nobody works any more, however the work has ended.
+struct Busy(Arc<AtomicBool>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
     }
 }
 
@@ -181,11 +190,10 @@ impl Inner {
 
     fn publish(&self, key: GenerationKey, segment: Segment) -> Result<()> {
         let path = segment.path().to_owned();
-        let before = {
-            let _no_writer = self.lock_writer()?;
+        let before = self.lock_writer().and_then(|_no_writer| {
             let mut state = self.state.write();
             state.indexes.get_mut(&key).ok_or_else(gone).and_then(|index| index.publish(segment))
-        };
+        });
         match before {
             Ok(before) => {
                 before.into_iter().for_each(|file| remove(&file));

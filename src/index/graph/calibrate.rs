@@ -59,7 +59,11 @@ pub(super) fn calibrate(rows: RowsView<'_>, graph: &BuiltGraph, threads: usize) 
     let Some(entry) = graph.entry.filter(|_| rows.len() > TRUTHS) else { return Calibration::default() };
     let top = graph.links.levels[entry as usize] as usize;
     let mut random = ChaCha8Rng::seed_from_u64(10);
-    let sampled = sample(&mut random, rows.len(), QUERIES.min(rows.len())).into_vec();
+    // Every walk begins at the entry, which therefore cannot be absent.
+    let sampled: Vec<usize> = sample(&mut random, rows.len(), QUERIES.min(rows.len()))
+        .into_iter()
+        .filter(|&row| row != entry as usize)
+        .collect();
     let next = AtomicUsize::new(0);
     let measured = Mutex::new(Measured::default());
     std::thread::scope(|scope| {
@@ -70,6 +74,8 @@ pub(super) fn calibrate(rows: RowsView<'_>, graph: &BuiltGraph, threads: usize) 
                     let row = row as u32;
                     vector.clear();
                     rows.append_floats(row, &mut vector);
+                    // Asked as if it were not stored: its own links would lead it home.
+                    scratch.absent = Some(row);
                     let mut query = Vec::new();
                     rows.shifted(row, &mut query);
                     own.add(rows, &vector, Some(row), |ef| {

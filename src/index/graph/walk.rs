@@ -33,6 +33,8 @@ pub struct Scratch {
     products: Vec<i32>,
     /// A shifted query, for callers.
     pub query: Vec<u8>,
+    /// A node that walks pass by, as if it were not in the graph.
+    pub(super) absent: Option<u32>,
 }
 
 impl Scratch {
@@ -57,8 +59,9 @@ pub(super) fn walk<L: Links>(
     (entries, ef): (&[u32], usize),
     scratch: &mut Scratch,
 ) -> usize {
-    let Scratch { visited, pool, fresh, products, .. } = scratch;
+    let Scratch { visited, pool, fresh, products, absent, .. } = scratch;
     visited.begin(rows.len());
+    absent.iter().for_each(|&absent| _ = visited.is_new(absent));
     pool.begin(ef);
     fresh.clear();
     fresh.extend(entries.iter().copied().filter(|&entry| visited.is_new(entry)));

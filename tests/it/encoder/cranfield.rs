@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use pictor::encode::Role;
-use pictor::index::{Candidates, FlatIndex, IndexSearch, VectorIndex as _, VectorKey};
+use pictor::index::{Everything, FlatIndex, IndexSearch, VectorIndex as _, VectorKey};
 use pictor::model::Precision;
 use pictor::types::vector::UnitVector;
 
@@ -44,19 +44,6 @@ fn read(folder: &Path) -> Collection {
     }
 }
 
-/// Every document may be found; equal scores in the order of the corpus.
-struct InOrder;
-
-impl Candidates for InOrder {
-    fn accepts(&self, _: u64) -> bool {
-        true
-    }
-
-    fn compare(&self, a: u64, b: u64) -> std::cmp::Ordering {
-        a.cmp(&b)
-    }
-}
-
 fn discounted(gains: impl IntoIterator<Item = i32>) -> f64 {
     gains.into_iter().zip(2..).map(|(gain, rank)| f64::from(gain) / f64::from(rank).log2()).sum()
 }
@@ -74,7 +61,7 @@ fn ndcg_at_10(collection: &Collection, documents: &[Arc<UnitVector>], queries: &
         if ideal.is_empty() {
             continue;
         }
-        let ranked = index.search(&query.values, IndexSearch::exact(10), &InOrder).expect("no disk").neighbours;
+        let ranked = index.search(&query.values, IndexSearch::exact(10), &Everything).expect("no disk").neighbours;
         let gain = |position: usize| judged.get(&collection.document_ids[position]).copied().unwrap_or(0).max(0);
         let found = discounted(ranked.iter().map(|found| gain(found.key.item as usize)));
         all.push(found / discounted(ideal.into_iter().take(10)));
