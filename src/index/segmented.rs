@@ -164,7 +164,8 @@ impl VectorIndex for SegmentedIndex {
     }
 
     fn bytes(&self) -> usize {
-        self.tail.bytes() + self.sealed.as_ref().map_or(0, |sealed| sealed.hidden.len() * 8)
+        let of_segment = |sealed: &Sealed| sealed.segment.memory_bytes() + sealed.hidden.len() * 8;
+        self.tail.bytes() + self.sealed.as_ref().map_or(0, of_segment)
     }
 
     fn insert(&mut self, vectors: &[(VectorKey, &[f32])]) {

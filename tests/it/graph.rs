@@ -166,6 +166,8 @@ fn threads_change_nothing_of_an_exact_search() {
     let settings = BuildSettings { m: 4, ef_construction: 8, threads: 2, seed: 0 };
     let segment = segment(&folder.path().join("a.segment"), &vectors, BUILDERS[0], &settings);
     assert_eq!((segment.n_nodes(), segment.n_keys()), (17_000, 20_000));
+    // High bytes of 64 a row, and eight links of four bytes.
+    assert_eq!(segment.memory_bytes(), 17_000 * (64 + 8 * 4));
     let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().expect("a pool");
     for _ in 0..10 {
         let query = anywhere(&mut random);

@@ -130,10 +130,7 @@ impl Measured {
         let mut shifted = Vec::new();
         shifted_query(query, &mut shifted);
         (codes::best().dots)(&shifted, rows.high, all, products);
-        let coarse = |row: u32| {
-            let term = rows.terms[row as usize];
-            term.scale * (products[row as usize] - term.bias) as f32
-        };
+        let coarse = |row: u32| rows.terms[row as usize].score(products[row as usize]);
         all.select_nth_unstable_by(TRUTHS - 1, |&a, &b| coarse(b).total_cmp(&coarse(a)));
         let near = all[..TRUTHS].iter().filter(|&&row| Some(row) != own);
         let mut scores: Vec<f32> = near.map(|&row| rows.score(query, row)).collect();

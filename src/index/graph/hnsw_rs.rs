@@ -118,7 +118,7 @@ impl Distance<u32> for Codes {
             (codes::best().dots)(query, view.high, &[b], &mut product);
         });
         let (one, other) = (self.terms[a as usize], self.terms[b as usize]);
-        let cosine = one.scale * other.scale * (product[0] - other.bias) as f32;
+        let cosine = one.scale * other.score(product[0]);
         (1.0 - cosine).max(0.0)
     }
 }

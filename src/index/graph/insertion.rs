@@ -186,10 +186,12 @@ fn rank(rows: RowsView<'_>, node: u32, others: &[u32], selection: &mut Selection
     (codes::best().dots)(query, rows.high, others, products);
     let scale = rows.terms[node as usize].scale;
     candidates.clear();
-    candidates.extend(others.iter().zip(&*products).map(|(&other, &product)| {
-        let term = rows.terms[other as usize];
-        Candidate { score: scale * term.scale * (product - term.bias) as f32, node: other }
-    }));
+    candidates.extend(
+        others.iter().zip(&*products).map(|(&other, &product)| Candidate {
+            score: scale * rows.terms[other as usize].score(product),
+            node: other,
+        }),
+    );
     candidates.sort_unstable_by(|a, b| b.score.total_cmp(&a.score));
 }
 
@@ -206,10 +208,9 @@ fn choose(rows: RowsView<'_>, limit: usize, selection: &mut Selection) {
         let scale = rows.terms[candidate.node as usize].scale;
         let is_near = |products: &mut [i32], others: &[u32]| {
             (codes::best().dots)(query, rows.high, others, products);
-            others.iter().zip(products).any(|(&other, product)| {
-                let term = rows.terms[other as usize];
-                scale * term.scale * (*product - term.bias) as f32 > candidate.score
-            })
+            let scores =
+                others.iter().zip(products).map(|(&other, &mut product)| rows.terms[other as usize].score(product));
+            scores.map(|score| scale * score).any(|score| score > candidate.score)
         };
         if !chosen.chunks(CHUNK).any(|others| is_near(products, others)) {
             chosen.push(candidate.node);

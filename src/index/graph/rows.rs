@@ -21,6 +21,15 @@ pub struct RowTerm {
     pub bias: i32,
 }
 
+impl RowTerm {
+    /// What a shifted query's product with the row's high bytes says: their cosine, times the length of the query's high bytes.
+    #[inline]
+    #[must_use]
+    pub fn score(self, product: i32) -> f32 {
+        self.scale * (product - self.bias) as f32
+    }
+}
+
 /// Bytes of a row: the dimension, rounded up to whole cache lines; what is added is zero.
 #[must_use]
 pub fn row_width(dimension: usize) -> usize {

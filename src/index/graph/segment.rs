@@ -201,6 +201,12 @@ impl Segment {
         self.map.len()
     }
 
+    /// Bytes of this process's own memory: what walks jump through.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.walked.iter().map(|pages| pages.bytes().len()).sum()
+    }
+
     #[must_use]
     pub fn calibration(&self) -> &Calibration {
         &self.header.calibration

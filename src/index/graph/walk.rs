@@ -151,8 +151,7 @@ impl Pool {
         (codes::best().dots)(query, rows.high, nodes, products);
         let mut first = usize::MAX;
         for (&node, &product) in nodes.iter().zip(&*products) {
-            let term = rows.terms[node as usize];
-            first = first.min(self.offer(term.scale * (product - term.bias) as f32, node));
+            first = first.min(self.offer(rows.terms[node as usize].score(product), node));
         }
         first
     }
