@@ -51,18 +51,9 @@ pub fn available() -> Vec<CodeKernel> {
 /// Asks the processor to bring a row near; a hint that changes no result. Rows outside are ignored.
 #[inline]
 pub fn prefetch(codes: &[i8], row: u32, width: usize) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        if let Some(row) = codes.get(row as usize * width..(row as usize + 1) * width) {
-            for line in row.chunks(ROW_ALIGNMENT) {
-                // SAFETY: SSE is part of x86_64, and a prefetch reads nothing that the program can see.
-                unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr()) };
-            }
-        }
+    if let Some(row) = codes.get(row as usize * width..(row as usize + 1) * width) {
+        super::prefetch(row);
     }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (codes, row, width);
 }
 
 /// The rows' bounds, checked for all rows at once before any is read.

@@ -19,7 +19,8 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::support::is_verify;
 
-const DIMENSION: usize = 48;
+/// Rows that are long enough to have sketches; the suites of collections have short ones.
+const DIMENSION: usize = 256;
 
 /// Every third item only.
 struct Third;
@@ -166,8 +167,8 @@ fn threads_change_nothing_of_an_exact_search() {
     let settings = BuildSettings { m: 4, ef_construction: 8, threads: 2, seed: 0 };
     let segment = segment(&folder.path().join("a.segment"), &vectors, BUILDERS[0], &settings);
     assert_eq!((segment.n_nodes(), segment.n_keys()), (17_000, 20_000));
-    // High bytes of 64 a row, and eight links of four bytes.
-    assert_eq!(segment.memory_bytes(), 17_000 * (64 + 8 * 4));
+    // High bytes, eight links of four bytes, a term and a sketch of each row; each key.
+    assert_eq!(segment.memory_bytes(), 17_000 * (256 + 8 * 4 + 12 + 64) + 20_000 * 12);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().expect("a pool");
     for _ in 0..10 {
         let query = anywhere(&mut random);

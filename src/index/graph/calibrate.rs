@@ -9,9 +9,9 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::builder::BuiltGraph;
+use super::query::WalkQuery;
 use super::repair::SELF_EF;
 use super::rows::{RowsView, shifted_query};
-use super::search::n_scored;
 use super::walk::{Scratch, descend, walk};
 use crate::distance::codes;
 
@@ -76,8 +76,8 @@ pub(super) fn calibrate(rows: RowsView<'_>, graph: &BuiltGraph, threads: usize) 
                     rows.append_floats(row, &mut vector);
                     // Asked as if it were not stored: its own links would lead it home.
                     scratch.absent = Some(row);
-                    let mut query = Vec::new();
-                    rows.shifted(row, &mut query);
+                    let mut query = WalkQuery::default();
+                    query.set_row(rows, row);
                     own.add(rows, &vector, Some(row), |ef| {
                         let graph = (rows, &graph.links);
                         let near = descend(graph, 1..top + 1, &query, entry, &mut scratch);
@@ -116,7 +116,7 @@ impl Measured {
         let least = self.tenth(rows, query, own) - TOLERANCE;
         self.queries += 1;
         for (hits, ef) in self.hits.iter_mut().zip(GRID) {
-            let found = walk(ef as usize).into_iter().filter(|&node| Some(node) != own).take(n_scored(K));
+            let found = walk(ef as usize).into_iter().filter(|&node| Some(node) != own);
             *hits += found.filter(|&node| rows.score(query, node) >= least).take(K).count();
         }
     }

@@ -110,8 +110,8 @@ impl Distance<u32> for Codes {
             static QUERY: std::cell::RefCell<Vec<u8>> = const { std::cell::RefCell::new(Vec::new()) };
         }
         let (a, b) = (a[0], b[0]);
-        let view =
-            RowsView { dimension: self.width, width: self.width, high: &self.high, low: &[], terms: &self.terms };
+        let (width, high, terms) = (self.width, &self.high[..], &self.terms[..]);
+        let view = RowsView { dimension: width, width, high, low: &[], terms, sketches: None };
         let mut product = [0];
         QUERY.with_borrow_mut(|query| {
             view.shifted(a, query);

@@ -118,7 +118,7 @@ impl Builder<'_> {
         let Entry { node: mut near, level: top } = *guard;
         let rising = (level > top).then_some(guard);
         let mut query = std::mem::take(&mut scratch.query);
-        self.rows.shifted(node, &mut query);
+        query.set_row(self.rows, node);
         if level < top {
             near = descend((self.rows, &self.links), level + 1..top + 1, &query, near, scratch);
         }

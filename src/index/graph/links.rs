@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 
+use crate::distance::prefetch;
+
 /// Ends a list that is not full.
 pub(super) const NONE: u32 = u32::MAX;
 
@@ -117,6 +119,11 @@ impl Links for GrowingLinks {
     fn each(&self, level: usize, node: u32, call: impl FnMut(u32)) {
         let links = self.list(level, node).iter().map(|slot| slot.load(Ordering::Relaxed));
         links.take_while(|&link| link != NONE).for_each(call);
+    }
+
+    #[inline]
+    fn prefetch(&self, level: usize, node: u32) {
+        prefetch(self.list(level, node));
     }
 }
 

@@ -8,10 +8,12 @@ mod insertion;
 mod links;
 mod order;
 mod pages;
+mod query;
 mod repair;
 mod rows;
 mod search;
 mod segment;
+mod sketch;
 mod walk;
 mod write;
 

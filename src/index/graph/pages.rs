@@ -17,8 +17,13 @@ pub(super) struct Pages {
 enum Memory {
     Mapped(MmapMut),
     /// Where the system maps nothing, or nothing is asked for.
-    Heap(Vec<u8>),
+    Heap(Vec<Line>),
 }
+
+/// A cache line, so that what is written to pages begins at one.
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C, align(64))]
+struct Line([u8; 64]);
 
 impl Default for Memory {
     fn default() -> Self {
@@ -29,8 +34,9 @@ impl Default for Memory {
 impl Memory {
     /// Zeroes.
     fn new(length: usize) -> Self {
+        let heap = || Self::Heap(vec![Line([0; 64]); length.div_ceil(size_of::<Line>())]);
         if length < LEAST {
-            return Self::Heap(vec![0; length]);
+            return heap();
         }
         match MmapMut::map_anon(length) {
             Ok(map) => {
@@ -39,21 +45,21 @@ impl Memory {
                 drop(map.advise(Advice::HugePage));
                 Self::Mapped(map)
             }
-            Err(_) => Self::Heap(vec![0; length]),
+            Err(_) => heap(),
         }
     }
 
     fn bytes(&self) -> &[u8] {
         match self {
             Self::Mapped(map) => map,
-            Self::Heap(bytes) => bytes,
+            Self::Heap(lines) => bytemuck::cast_slice(lines),
         }
     }
 
     fn bytes_mut(&mut self) -> &mut [u8] {
         match self {
             Self::Mapped(map) => map,
-            Self::Heap(bytes) => bytes,
+            Self::Heap(lines) => bytemuck::cast_slice_mut(lines),
         }
     }
 }

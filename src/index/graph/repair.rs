@@ -79,7 +79,7 @@ fn lost_nodes(rows: RowsView<'_>, graph: &BuiltGraph, threads: usize) -> Vec<u32
 
 fn search(rows: RowsView<'_>, links: &GrowingLinks, (entry, node): (u32, u32), ef: usize, scratch: &mut Scratch) {
     let mut query = std::mem::take(&mut scratch.query);
-    rows.shifted(node, &mut query);
+    query.set_row(rows, node);
     let top = links.levels[entry as usize] as usize;
     let near = descend((rows, links), 1..top + 1, &query, entry, scratch);
     walk((rows, links), 0, &query, (&[near], ef), scratch);

@@ -1,6 +1,7 @@
 //! Unit vectors as rows of 16-bit numbers in two bytes: the high one steers the walk, both together score what it found.
 
 use super::pages::Pages;
+use super::sketch::{SketchView, Sketches};
 use crate::distance::codes::{self, ROW_ALIGNMENT};
 
 /// The largest 16-bit number whose high byte, rounded, is a signed byte: 127 · 256 + 127.
@@ -46,6 +47,8 @@ pub struct RowsView<'a> {
     /// Low bytes, `[rows, width]`; empty where nothing is scored by them.
     pub low: &'a [i8],
     pub terms: &'a [RowTerm],
+    /// Where rows are long enough to gain by it.
+    pub sketches: Option<SketchView<'a>>,
 }
 
 impl RowsView<'_> {
@@ -113,6 +116,7 @@ pub struct Rows {
     high: Pages,
     low: Vec<i8>,
     terms: Vec<RowTerm>,
+    sketches: Option<Sketches>,
     /// The high bytes of the row that is being added.
     row: Vec<i8>,
 }
@@ -123,12 +127,21 @@ impl Rows {
     pub fn new(dimension: usize, capacity: usize) -> Self {
         let width = row_width(dimension);
         let (high, low) = (Pages::with_capacity(capacity * width), Vec::with_capacity(capacity * width));
-        Self { dimension, width, high, low, terms: Vec::with_capacity(capacity), row: Vec::with_capacity(width) }
+        Self {
+            dimension,
+            width,
+            high,
+            low,
+            terms: Vec::with_capacity(capacity),
+            sketches: None,
+            row: Vec::with_capacity(width),
+        }
     }
 
     /// Adds a vector of the rows' dimension.
     pub fn push(&mut self, vector: &[f32]) {
         assert_eq!(vector.len(), self.dimension, "every vector has the rows' dimension");
+        self.sketches = None;
         let (fine_scale, numbers) = sixteen_bits(vector);
         self.row.clear();
         for number in numbers {
@@ -145,8 +158,14 @@ impl Rows {
         self.terms.push(RowTerm { scale, fine_scale, bias: 128 * sum });
     }
 
+    /// Makes sketches of all rows; whoever adds another has to do it again.
+    pub fn sketch(&mut self) {
+        self.sketches = Sketches::of(self.view());
+    }
+
     /// Forgets every row.
     pub fn clear(&mut self) {
+        self.sketches = None;
         self.high.clear();
         self.low.clear();
         self.terms.clear();
@@ -162,31 +181,51 @@ impl Rows {
             chosen.low.extend_from_slice(view.low_of(row));
             chosen.terms.push(self.terms[row as usize]);
         }
+        chosen.sketches = self.sketches.as_ref().map(|sketches| sketches.choose(rows));
         chosen
     }
 
     #[must_use]
     pub fn view(&self) -> RowsView<'_> {
-        let Self { dimension, width, high, low, terms, .. } = self;
-        RowsView { dimension: *dimension, width: *width, high: bytemuck::cast_slice(high.bytes()), low, terms }
+        let Self { dimension, width, high, low, terms, sketches, .. } = self;
+        let (high, sketches) = (bytemuck::cast_slice(high.bytes()), sketches.as_ref().map(Sketches::view));
+        RowsView { dimension: *dimension, width: *width, high, low, terms, sketches }
     }
 }
 
-/// A query of the walk: its high bytes, shifted. Their length is left out, since it changes no order.
-pub(super) fn shifted_query(query: &[f32], out: &mut Vec<u8>) {
+/// A query of the walk: its high bytes, shifted. Their length is left out, since it changes no order. Returns the scale of its numbers.
+pub(super) fn shifted_query(query: &[f32], out: &mut Vec<u8>) -> f32 {
     out.clear();
-    out.extend(sixteen_bits(query).1.map(|number| shift(((number + 128) >> 8) as i8)));
+    let (scale, numbers) = sixteen_bits(query);
+    out.extend(numbers.map(|number| shift(((number + 128) >> 8) as i8)));
     out.resize(row_width(query.len()), shift(0));
+    scale
 }
 
 /// The scale and the numbers, -32,639 to 32,639.
 fn sixteen_bits(vector: &[f32]) -> (f32, impl Iterator<Item = i32> + '_) {
-    let largest = vector.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+    let largest = largest(vector);
     let scale = if largest > 0.0 { largest / LARGEST } else { 1.0 };
     let inverse = 1.0 / scale;
+    (scale, vector.iter().map(move |value| whole_number((value * inverse).clamp(-LARGEST, LARGEST))))
+}
+
+/// The nearest whole number of one that is less than 2²².
+#[inline]
+pub(super) fn whole_number(value: f32) -> i32 {
     // Added to a small number, this leaves the nearest whole number in the low bits, without a call that rounds.
-    let rounded = |value: f32| (value + ROUNDER).to_bits() as i32 - ROUNDER.to_bits() as i32;
-    (scale, vector.iter().map(move |value| rounded((value * inverse).clamp(-LARGEST, LARGEST))))
+    (value + ROUNDER).to_bits() as i32 - ROUNDER.to_bits() as i32
+}
+
+/// The largest absolute value.
+pub(super) fn largest(vector: &[f32]) -> f32 {
+    let larger = |largest: f32, value: f32| if value > largest { value } else { largest };
+    let (blocks, rest) = vector.as_chunks::<16>();
+    let mut lanes = [0.0_f32; 16];
+    for block in blocks {
+        lanes.iter_mut().zip(block).for_each(|(lane, value)| *lane = larger(*lane, value.abs()));
+    }
+    lanes.iter().chain(rest).fold(0.0, |largest, value| larger(largest, value.abs()))
 }
 
 fn shift(code: i8) -> u8 {

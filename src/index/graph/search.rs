@@ -7,23 +7,18 @@ use rayon::prelude::*;
 use super::segment::Segment;
 use super::walk::Scratch;
 use crate::Result;
-use crate::distance::codes;
 use crate::index::{Candidates, Neighbour, TopK};
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
-/// Nodes that are scored by both bytes for so many hits. High bytes alone err by about 0.0005, so that a hit may stand somewhat behind.
-#[must_use]
-pub(super) fn n_scored(limit: usize) -> usize {
-    (2 * limit).max(limit + 16)
-}
-
 /// A walk that found too few is made wider by this factor …
 const GROWTH: usize = 4;
 /// … until it keeps this part of the nodes; then all are scored.
 const WIDEST_SHARE: usize = 8;
+/// Room for items that is made at once.
+const MOST_ROOM: usize = 1_000;
 /// Nodes that one task scores.
 const NODES_PER_TASK: usize = 16_384;
 
@@ -61,13 +56,11 @@ impl Segment {
             let mut ef = search.ef.max(search.limit);
             loop {
                 self.walk(query, ef, scratch);
-                for seen in scratch.seen().iter().take(n_scored(search.limit)) {
-                    codes::prefetch(rows.low, seen.node(), rows.width);
-                }
-                let (mut top, mut n_offered) = (TopK::new(search.limit, candidates), 0);
-                for (place, seen) in scratch.seen().iter().enumerate() {
-                    // Behind the usual places only as long as there are too few: where others are hidden or refused.
-                    if place >= n_scored(search.limit) && n_offered >= search.limit {
+                scratch.seen().iter().take(search.limit).for_each(|seen| self.prefetch(rows, seen.node()));
+                let mut top = TopK::new(search.limit, candidates);
+                let mut enough = Enough::new(search.limit);
+                for seen in scratch.seen() {
+                    if enough.is_below(scratch.query.most(rows, *seen)) {
                         break;
                     }
                     let mut score = None;
@@ -80,12 +73,11 @@ impl Segment {
                             Some(score) => score,
                             None => *score.insert(self.score(rows, query, seen.node())?),
                         };
-                        n_offered += 1;
+                        enough.add(key.item, score);
                         top.offer(Neighbour { key, score });
                     }
                 }
                 let found = top.into_sorted();
-                // Vectors of one item count once, so there may be too few although enough were offered.
                 if found.len() >= search.limit {
                     return Ok((found, false));
                 }
@@ -137,5 +129,58 @@ impl Segment {
             }
         }
         top
+    }
+}
+
+/// Tells when what is left of a walk cannot be among the best any more.
+struct Enough {
+    limit: usize,
+    /// Distinct items, once there are `limit` of them; before that some may be named twice.
+    items: Vec<u64>,
+    is_full: bool,
+    /// The worst score of the first `limit` items.
+    least: f32,
+}
+
+impl Enough {
+    fn new(limit: usize) -> Self {
+        Self { limit, items: Vec::with_capacity(limit.min(MOST_ROOM)), is_full: false, least: f32::INFINITY }
+    }
+
+    fn add(&mut self, item: u64, score: f32) {
+        if self.is_full {
+            return;
+        }
+        self.least = self.least.min(score);
+        self.items.push(item);
+        if self.items.len() >= self.limit {
+            // What was sorted before is a run, which this sort only merges.
+            self.items.sort();
+            self.items.dedup();
+            self.is_full = self.items.len() >= self.limit;
+        }
+    }
+
+    /// True if there are enough items, and a score of at most `most` is worse than any of them.
+    fn is_below(&self, most: f32) -> bool {
+        self.is_full && most < self.least
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn enough_are_as_many_distinct_items_as_are_wanted() {
+        let mut enough = Enough::new(3);
+        for (item, score) in [(7, 0.9), (7, 0.8), (5, 0.7), (7, 0.6)] {
+            enough.add(item, score);
+            assert!(!enough.is_below(0.0));
+        }
+        enough.add(1, 0.65);
+        assert!(enough.is_below(0.59) && !enough.is_below(0.6));
+        enough.add(2, 0.1);
+        assert!(enough.is_below(0.59), "the first three say what is too little");
     }
 }

@@ -12,8 +12,10 @@ use super::format::{self, BLOCK, Header, Section};
 use super::links::{Links, NONE};
 use super::pages::Pages;
 use super::repair::SELF_EF;
-use super::rows::{RowTerm, Rows, RowsView, row_width, shifted_query};
+use super::rows::{RowTerm, Rows, RowsView, row_width};
+use super::sketch::{SketchView, sketch_bits};
 use super::walk::{Scratch, descend, walk};
+use crate::distance::{codes, prefetch};
 use crate::index::VectorKey;
 use crate::{Error, Result};
 
@@ -27,6 +29,9 @@ pub(super) const UPPER: &str = "upper links";
 pub(super) const KEY_AT: &str = "places of keys";
 pub(super) const KEYS: &str = "keys";
 pub(super) const KEY_ORDER: &str = "order of keys";
+/// The two that follow only if rows are long enough to have sketches.
+pub(super) const SKETCHES: &str = "sketches";
+pub(super) const MEAN: &str = "rotated mean";
 
 /// Vectors that are asked for themselves.
 const SAMPLED: usize = 1_000;
@@ -45,10 +50,21 @@ pub struct Segment {
     key_at: Section,
     keys: Section,
     key_order: Section,
-    /// What walks jump through: high bytes, and the links of level 0.
-    walked: [Pages; 2],
+    /// Sketches and the mean that they are taken from.
+    sketches: Option<[Section; 2]>,
+    walked: Walked,
     /// By block of the low bytes: true once its checksum was seen to be right.
     intact: Vec<AtomicBool>,
+}
+
+/// What walks jump through, in memory of its own.
+#[derive(Default)]
+struct Walked {
+    high: Pages,
+    terms: Pages,
+    base: Pages,
+    keys: Pages,
+    sketches: Pages,
 }
 
 impl Segment {
@@ -70,7 +86,7 @@ impl Segment {
         };
         let header = format::read_header(&map).map_err(within)?;
         let mut sections = header.sections.iter().cloned();
-        let mut next = |name: &str| match sections.next() {
+        let expected = |name: &str, found: Option<Section>| match found {
             Some(section) if section.name == name => Ok(section),
             found => Err(Error::Corruption(format!(
                 "{}: expected the section {name:?}, found {:?}",
@@ -78,6 +94,7 @@ impl Segment {
                 found.map(|section| section.name)
             ))),
         };
+        let mut next = |name: &str| expected(name, sections.next());
         let segment = Self {
             path: path.to_owned(),
             high: next(HIGH)?,
@@ -89,7 +106,11 @@ impl Segment {
             key_at: next(KEY_AT)?,
             keys: next(KEYS)?,
             key_order: next(KEY_ORDER)?,
-            walked: <[Pages; 2]>::default(),
+            sketches: match sections.next() {
+                None => None,
+                found => Some([expected(SKETCHES, found)?, expected(MEAN, sections.next())?]),
+            },
+            walked: Walked::default(),
             intact: Vec::new(),
             header,
             map,
@@ -97,17 +118,25 @@ impl Segment {
         let intact = segment.low.checksums.iter().map(|_| AtomicBool::new(false)).collect();
         let segment = Self { intact, ..segment };
         segment.check()?;
-        let walked = [&segment.high, &segment.base].map(|section| {
+        let copy = |section: &Section| {
             let copy = Pages::copy_of(segment.bytes(section));
             segment.forget(section);
             copy
-        });
+        };
+        let walked = Walked {
+            high: copy(&segment.high),
+            terms: copy(&segment.terms),
+            base: copy(&segment.base),
+            keys: copy(&segment.keys),
+            sketches: segment.sketches.as_ref().map(|[sketches, _]| copy(sketches)).unwrap_or_default(),
+        };
         Ok(Self { walked, ..segment })
     }
 
     fn check(&self) -> Result<()> {
         let walked = [&self.high, &self.terms, &self.base, &self.upper_at, &self.upper];
-        for section in walked.into_iter().chain([&self.key_at, &self.keys, &self.key_order]) {
+        let found = [&self.key_at, &self.keys, &self.key_order];
+        for section in walked.into_iter().chain(found).chain(self.sketches.iter().flatten()) {
             let blocks = self.bytes(section).chunks(BLOCK).zip(&section.checksums);
             if let Some(block) = blocks.enumerate().find(|(_, (block, sum))| !format::is_intact(block, **sum)) {
                 return Err(self.damaged(section, block.0));
@@ -126,8 +155,11 @@ impl Segment {
             (&self.keys, *keys as usize * 12),
             (&self.key_order, *keys as usize * 4),
         ];
+        let n_bits = sketch_bits(*dimension as usize);
+        let of_sketches =
+            self.sketches.iter().flat_map(|[sketches, mean]| [(sketches, nodes * n_bits / 8), (mean, n_bits * 4)]);
         let wrong = |what: String| Error::Corruption(format!("{}: {what}", self.path.display()));
-        for (section, expected) in expected {
+        for (section, expected) in expected.into_iter().chain(of_sketches) {
             if section.length != expected as u64 {
                 return Err(wrong(format!("{} has {} bytes, expected {expected}", section.name, section.length)));
             }
@@ -204,7 +236,8 @@ impl Segment {
     /// Bytes of this process's own memory: what walks jump through.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        self.walked.iter().map(|pages| pages.bytes().len()).sum()
+        let Walked { high, terms, base, keys, sketches } = &self.walked;
+        [high, terms, base, keys, sketches].map(|pages| pages.bytes().len()).iter().sum()
     }
 
     #[must_use]
@@ -225,25 +258,43 @@ impl Segment {
         RowsView {
             dimension,
             width: row_width(dimension),
-            high: cast_slice(self.walked[0].bytes()),
+            high: cast_slice(self.walked.high.bytes()),
             low: cast_slice(self.bytes(&self.low)),
-            terms: cast_slice::<u8, RowTerm>(self.bytes(&self.terms)),
+            terms: cast_slice::<u8, RowTerm>(self.walked.terms.bytes()),
+            sketches: self.sketches.as_ref().filter(|[_, mean]| mean.length > 0).map(|[_, mean]| SketchView {
+                words: cast_slice(self.walked.sketches.bytes()),
+                mean: cast_slice(self.bytes(mean)),
+            }),
         }
     }
 
     /// The places of a node's keys: more than one if vectors are alike.
     #[must_use]
     pub fn key_places(&self, node: u32) -> std::ops::Range<u32> {
+        if self.n_keys() == self.n_nodes() {
+            return node..node + 1;
+        }
         let places: &[u32] = cast_slice(self.bytes(&self.key_at));
         places[node as usize]..places[node as usize + 1]
+    }
+
+    /// Asks the processor to bring near what a node's score and key are read from; a hint that changes no result.
+    pub(super) fn prefetch(&self, rows: RowsView<'_>, node: u32) {
+        codes::prefetch(rows.low, node, rows.width);
+        if self.n_keys() == self.n_nodes() {
+            prefetch(&self.all_keys()[node as usize..=node as usize]);
+        }
     }
 
     /// The key at a place, 0 to [`Segment::n_keys`] (exclusive).
     #[must_use]
     pub fn key(&self, place: u32) -> VectorKey {
-        let keys: &[[u32; 3]] = cast_slice(self.bytes(&self.keys));
-        let [low, high, part] = keys[place as usize];
+        let [low, high, part] = self.all_keys()[place as usize];
         VectorKey { item: u64::from(low) | u64::from(high) << 32, part }
+    }
+
+    fn all_keys(&self) -> &[[u32; 3]] {
+        cast_slice(self.walked.keys.bytes())
     }
 
     /// Where a key stands, if the segment has it.
@@ -282,17 +333,17 @@ impl Segment {
     pub fn walk(&self, query: &[f32], ef: usize, scratch: &mut Scratch) -> usize {
         let Some(entry) = self.header.entry else { return 0 };
         let (rows, links) = (self.rows(), self.links());
-        let mut shifted = std::mem::take(&mut scratch.query);
-        shifted_query(query, &mut shifted);
-        let near = descend((rows, &links), 1..self.level(entry) + 1, &shifted, entry, scratch);
+        let mut asked = std::mem::take(&mut scratch.query);
+        asked.set_vector(rows, query);
+        let near = descend((rows, &links), 1..self.level(entry) + 1, &asked, entry, scratch);
         let compared = match self.strays() {
-            [] => walk((rows, &links), 0, &shifted, (&[near], ef), scratch),
+            [] => walk((rows, &links), 0, &asked, (&[near], ef), scratch),
             strays => {
                 let entries: Vec<u32> = strays.iter().copied().chain([near]).collect();
-                walk((rows, &links), 0, &shifted, (&entries, ef), scratch)
+                walk((rows, &links), 0, &asked, (&entries, ef), scratch)
             }
         };
-        scratch.query = shifted;
+        scratch.query = asked;
         compared
     }
 
@@ -379,7 +430,7 @@ impl Segment {
     fn links(&self) -> SegmentLinks<'_> {
         SegmentLinks {
             m: self.header.m as usize,
-            base: cast_slice(self.walked[1].bytes()),
+            base: cast_slice(self.walked.base.bytes()),
             upper_at: cast_slice(self.bytes(&self.upper_at)),
             upper: cast_slice(self.bytes(&self.upper)),
         }
@@ -412,7 +463,7 @@ impl Links for SegmentLinks<'_> {
 
     fn prefetch(&self, level: usize, node: u32) {
         if level == 0 {
-            crate::distance::codes::prefetch(cast_slice(self.base), node, 8 * self.m);
+            codes::prefetch(cast_slice(self.base), node, 8 * self.m);
         }
     }
 }

@@ -1,8 +1,9 @@
 //! The walk through one level of a graph: from near points to nearer ones, keeping the best seen.
 
 use super::links::Links;
+use super::query::WalkQuery;
 use super::rows::RowsView;
-use crate::distance::codes;
+use crate::distance::{codes, prefetch, signs};
 
 /// Marks an entry whose neighbours were looked at.
 const EXPANDED: u32 = 1 << 31;
@@ -31,8 +32,9 @@ pub struct Scratch {
     pool: Pool,
     fresh: Vec<u32>,
     products: Vec<i32>,
-    /// A shifted query, for callers.
-    pub query: Vec<u8>,
+    /// What the next walk asks for.
+    pub query: WalkQuery,
+    kept: Vec<u32>,
     /// A node that walks pass by, as if it were not in the graph.
     pub(super) absent: Option<u32>,
 }
@@ -55,18 +57,18 @@ impl Scratch {
 pub(super) fn walk<L: Links>(
     (rows, links): (RowsView<'_>, &L),
     level: usize,
-    query: &[u8],
+    query: &WalkQuery,
     (entries, ef): (&[u32], usize),
     scratch: &mut Scratch,
 ) -> usize {
-    let Scratch { visited, pool, fresh, products, absent, .. } = scratch;
+    let Scratch { visited, pool, fresh, products, absent, kept, .. } = scratch;
     visited.begin(rows.len());
     absent.iter().for_each(|&absent| _ = visited.is_new(absent));
     pool.begin(ef);
     fresh.clear();
     fresh.extend(entries.iter().copied().filter(|&entry| visited.is_new(entry)));
     let mut n_compared = fresh.len();
-    pool.offer_all(rows, query, fresh, products);
+    pool.offer_all(rows, query, fresh, (products, kept), |node| links.prefetch(level, node));
     let mut next = 0;
     while let Some(seen) = pool.entries.get_mut(next) {
         if seen.marked & EXPANDED != 0 {
@@ -78,15 +80,15 @@ pub(super) fn walk<L: Links>(
         fresh.clear();
         links.each(level, node, |neighbour| {
             if visited.is_new(neighbour) {
+                if let Some(sketches) = rows.sketches {
+                    prefetch(sketches.of(neighbour));
+                }
                 fresh.push(neighbour);
             }
         });
         n_compared += fresh.len();
-        let first = pool.offer_all(rows, query, fresh, products);
+        let first = pool.offer_all(rows, query, fresh, (products, kept), |node| links.prefetch(level, node));
         next = first.min(next + 1);
-        if let Some(seen) = pool.entries.get(next) {
-            links.prefetch(level, seen.marked & !EXPANDED);
-        }
     }
     n_compared
 }
@@ -95,7 +97,7 @@ pub(super) fn walk<L: Links>(
 pub(super) fn descend<L: Links>(
     graph: (RowsView<'_>, &L),
     levels: std::ops::Range<usize>,
-    query: &[u8],
+    query: &WalkQuery,
     entry: u32,
     scratch: &mut Scratch,
 ) -> u32 {
@@ -144,14 +146,38 @@ impl Pool {
     }
 
     /// Scores nodes and keeps the good ones; returns the first place that changed.
-    fn offer_all(&mut self, rows: RowsView<'_>, query: &[u8], nodes: &[u32], products: &mut Vec<i32>) -> usize {
+    fn offer_all(
+        &mut self,
+        rows: RowsView<'_>,
+        query: &WalkQuery,
+        nodes: &[u32],
+        (products, kept): (&mut Vec<i32>, &mut Vec<u32>),
+        enters: impl Fn(u32),
+    ) -> usize {
         if products.len() < nodes.len() {
             products.resize(nodes.len(), 0);
         }
-        (codes::best().dots)(query, rows.high, nodes, products);
+        let nodes = match (rows.sketches, self.entries.last()) {
+            (Some(sketches), Some(last)) if self.entries.len() == self.ef => {
+                let least = last.score / query.length;
+                kept.clear();
+                (signs::best().survivors)(&query.sketch.signs, sketches.words, nodes, least, kept);
+                for &node in &*kept {
+                    prefetch(std::slice::from_ref(&rows.terms[node as usize]));
+                    prefetch(rows.high_of(node));
+                }
+                &kept[..]
+            }
+            _ => nodes,
+        };
+        (codes::best().dots)(&query.shifted, rows.high, nodes, products);
         let mut first = usize::MAX;
         for (&node, &product) in nodes.iter().zip(&*products) {
-            first = first.min(self.offer(rows.terms[node as usize].score(product), node));
+            let place = self.offer(rows.terms[node as usize].score(product), node);
+            if place != usize::MAX {
+                enters(node);
+            }
+            first = first.min(place);
         }
         first
     }

@@ -12,7 +12,7 @@ use super::format::{self, Header};
 use super::order::{breadth_first, renumbered};
 use super::repair::{Repaired, repair};
 use super::rows::Rows;
-use super::segment::{BASE, HIGH, KEY_AT, KEY_ORDER, KEYS, LOW, Segment, TERMS, UPPER, UPPER_AT};
+use super::segment::{BASE, HIGH, KEY_AT, KEY_ORDER, KEYS, LOW, MEAN, SKETCHES, Segment, TERMS, UPPER, UPPER_AT};
 use super::walk::MOST_NODES;
 use crate::index::VectorKey;
 use crate::{Error, Result};
@@ -68,7 +68,8 @@ impl SegmentWriter {
             let message = format!("a segment holds at most {MOST_NODES} vectors, not {}", self.keys.len());
             return Err(Error::Internal(message));
         }
-        let distinct = Distinct::of(self.rows, &self.keys);
+        let mut distinct = Distinct::of(self.rows, &self.keys);
+        distinct.rows.sketch();
         let graph = builder.build(distinct.rows.view(), settings, stop)?;
         let repaired = repair(distinct.rows.view(), &graph, settings.threads);
         go_on(stop)?;
@@ -108,7 +109,7 @@ fn write_file(
         calibration,
         sections: Vec::new(),
     };
-    let sections: [(&str, &[u8]); 9] = [
+    let mut sections: Vec<(&str, &[u8])> = vec![
         (HIGH, cast_slice(view.high)),
         (LOW, cast_slice(view.low)),
         (TERMS, cast_slice(view.terms)),
@@ -119,6 +120,9 @@ fn write_file(
         (KEYS, cast_slice(&keys)),
         (KEY_ORDER, cast_slice(&key_order)),
     ];
+    if let Some(sketches) = view.sketches {
+        sections.extend([(SKETCHES, cast_slice(sketches.words)), (MEAN, cast_slice(sketches.mean))]);
+    }
     format::write(path, header, &sections)
 }
 
