@@ -46,9 +46,9 @@ pub struct SignKernel {
     pub name: &'static str,
     /// Panics if a row lies outside of the words.
     pub survivors: Survivors,
-    /// Rotates numbers in their place, a power of two of at least 256: signs that look random and Hadamard's matrix, twice. The second
-    /// slice is for scratch. Panics if the lengths differ.
-    pub rotate: fn(&mut [f32], &mut [f32]),
+    /// Rotates numbers in their place, by signs that look random and Walsh-Hadamard transforms; panics unless there are a power of two of
+    /// at least 256.
+    pub rotate: fn(&mut [f32]),
 }
 
 static BEST: LazyLock<SignKernel> = LazyLock::new(|| available()[0]);
@@ -74,10 +74,10 @@ pub fn available() -> Vec<SignKernel> {
             });
         }
         if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("popcnt") {
-            kernels.push(SignKernel { name: "avx2", survivors: x86::survivors_popcnt, rotate: x86::rotate_avx2 });
+            kernels.push(SignKernel { name: "avx2", survivors: x86::survivors_popcnt, rotate: rotate_scalar });
         }
     }
-    kernels.push(SignKernel { name: "scalar", survivors: survivors_scalar, rotate });
+    kernels.push(SignKernel { name: "scalar", survivors: survivors_scalar, rotate: rotate_scalar });
     kernels
 }
 
@@ -116,35 +116,48 @@ pub(super) fn survivors(query: &SignQuery, words: &[u64], rows: &[u32], least: f
     }
 }
 
-/// See [`SignKernel::rotate`]; compiled anew for processors with longer registers.
-#[inline(always)]
-pub(super) fn rotate(values: &mut [f32], scratch: &mut [f32]) {
-    let is_whole = values.len() >= 256 && values.len().is_power_of_two();
-    assert!(is_whole && values.len() == scratch.len(), "two slices of one length, a power of two of at least 256");
-    // Once is not enough: of a vector whose second half is zero, Hadamard's matrix makes two equal halves.
-    turn(values, scratch, 0);
-    turn(scratch, values, 1);
+fn rotate_scalar(values: &mut [f32]) {
+    rotate(values, within, across);
 }
 
+fn across(values: &mut [f32], half: usize) {
+    for block in values.chunks_exact_mut(2 * half) {
+        let (a, b) = block.split_at_mut(half);
+        a.iter_mut().zip(b).for_each(|(a, b)| (*a, *b) = (*a + *b, *a - *b));
+    }
+}
+
+/// See [`SignKernel::rotate`]. `within` transforms sixteen numbers, `across` makes sums and differences of numbers that are so far apart.
 #[inline(always)]
-fn turn(from: &mut [f32], to: &mut [f32], round: u64) {
-    let scale = 1.0 / (from.len() as f32).sqrt();
-    for (block, values) in from.as_chunks_mut::<64>().0.iter_mut().enumerate() {
-        let signs = signs(round << 32 | block as u64);
+pub(super) fn rotate(values: &mut [f32], within: impl Fn(&mut [f32; 16]), across: impl Fn(&mut [f32], usize)) {
+    assert!(values.len() >= 256 && values.len().is_power_of_two(), "a power of two of at least 256 numbers");
+    let scale = 1.0 / (values.len() as f32).sqrt();
+    // Once is not enough: of a vector whose second half is zero, a transform makes two equal halves.
+    for round in 0..2 {
+        for (block, values) in values.as_chunks_mut::<64>().0.iter_mut().enumerate() {
+            let signs = signs(round << 32 | block as u64);
+            for (place, value) in values.iter_mut().enumerate() {
+                *value = f32::from_bits((*value * scale).to_bits() ^ (((signs >> place) as u32 & 1) << 31));
+            }
+        }
+        values.as_chunks_mut::<16>().0.iter_mut().for_each(&within);
+        let mut half = 16;
+        while half < values.len() {
+            across(values, half);
+            half *= 2;
+        }
+    }
+}
+
+/// A Walsh-Hadamard transform of sixteen numbers.
+fn within(values: &mut [f32; 16]) {
+    for half in [1, 2, 4, 8] {
+        let old = *values;
         for (place, value) in values.iter_mut().enumerate() {
-            *value = f32::from_bits((*value * scale).to_bits() ^ (((signs >> place) as u32 & 1) << 31));
+            let (own, other) = (old[place], old[place ^ half]);
+            *value = if place & half == 0 { other + own } else { other - own };
         }
     }
-    // Hadamard's matrix is a product of one over blocks of 16 and one within them; the numbers are transposed in between, so that
-    // both go through whole registers.
-    butterflies(from, 16);
-    let n_rows = from.len() / 16;
-    for (row, values) in from.as_chunks::<16>().0.iter().enumerate() {
-        for (column, value) in values.iter().enumerate() {
-            to[column * n_rows + row] = *value;
-        }
-    }
-    butterflies(to, n_rows);
 }
 
 /// 64 bits that look random (splitmix64: Steele, Lea and Flood 2014).
@@ -154,23 +167,6 @@ fn signs(number: u64) -> u64 {
     let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
-}
-
-/// Multiplies with Hadamard's matrix over blocks of `least` numbers, which are as many as a register's 16 or more.
-#[inline(always)]
-fn butterflies(values: &mut [f32], least: usize) {
-    let mut half = least;
-    while half < values.len() {
-        for block in values.chunks_exact_mut(2 * half) {
-            let (a, b) = block.split_at_mut(half);
-            for (a, b) in a.as_chunks_mut::<16>().0.iter_mut().zip(b.as_chunks_mut::<16>().0) {
-                for (a, b) in a.iter_mut().zip(b) {
-                    (*a, *b) = (*a + *b, *a - *b);
-                }
-            }
-        }
-        half *= 2;
-    }
 }
 
 #[cfg(test)]
@@ -216,37 +212,44 @@ mod tests {
     }
 
     #[test]
-    fn every_kernel_rotates_by_signs_and_hadamards_matrix() {
+    fn every_kernel_rotates_alike_and_keeps_products() {
         for length in [256, 512, 2048] {
             let vector = |seed: u64| -> Vec<f32> {
                 words(seed, length).into_iter().map(|word| (word as i32) as f32 / i32::MAX as f32).collect()
             };
-            let (a, b) = (vector(3), vector(4));
-            // The number at row r and column c of blocks of 16 ends at c · length / 16 + r; Hadamard's matrix does not mind the order
-            // of its rows, so entry (i, j) has the sign of the parity of i & j.
-            let place = |at: usize| at % 16 * (length / 16) + at / 16;
-            let turned = |vector: &[f64], round: u64| -> Vec<f64> {
-                let is_minus = |at: usize| signs(round << 32 | at as u64 / 64) >> (at % 64) & 1 == 1;
-                let signed = |at: usize| if is_minus(at) { -vector[at] } else { vector[at] };
-                let mut out = vec![0.0; length];
-                for i in 0..length {
-                    let parity = |j: usize| if (i & j).count_ones() % 2 == 1 { -1.0 } else { 1.0 };
-                    let sum: f64 = (0..length).map(|j| parity(j) * signed(j)).sum();
-                    out[place(i)] = sum / (length as f64).sqrt();
-                }
-                out
+            let product = |a: &[f32], b: &[f32]| -> f64 { a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum() };
+            let rotated = |kernel: &SignKernel, vector: &[f32]| {
+                let mut found = vector.to_vec();
+                (kernel.rotate)(&mut found);
+                found
             };
-            for vector in [&a, &b] {
-                let exact: Vec<f64> = vector.iter().map(|&value| f64::from(value)).collect();
-                let expected = turned(&turned(&exact, 0), 1);
-                for kernel in available() {
-                    let (mut found, mut scratch) = (vector.clone(), vec![0.0; length]);
-                    (kernel.rotate)(&mut found, &mut scratch);
-                    let worst = found.iter().zip(&expected).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max);
-                    assert!(worst < 1e-5, "{} {length}: {worst}", kernel.name);
+            let (a, b) = (vector(3), vector(4));
+            for kernel in available() {
+                let (c, d) = (rotated(&kernel, &a), rotated(&kernel, &b));
+                for (kept, found) in [(product(&a, &a), product(&c, &c)), (product(&a, &b), product(&c, &d))] {
+                    assert!((kept - found).abs() < 1e-5 * length as f64, "{} {length}: {kept} {found}", kernel.name);
                 }
+                assert_eq!(c, rotated(&available()[0], &a), "{} {length}", kernel.name);
             }
         }
+    }
+
+    /// A number alone, and a vector whose second half is zero, are spread over all places, none of which repeats another.
+    #[test]
+    fn rotations_spread_what_stands_out() {
+        for place in [0, 1, 15, 300, 511] {
+            let mut alone = vec![0.0; 512];
+            alone[place] = 1.0;
+            (best().rotate)(&mut alone);
+            let largest = alone.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+            assert!(largest < 6.0 / 512.0_f32.sqrt(), "{place}: {largest}");
+        }
+        let mut half: Vec<f32> = words(5, 512).into_iter().map(|word| (word as i32) as f32).collect();
+        half[256..].fill(0.0);
+        (best().rotate)(&mut half);
+        half.iter_mut().for_each(|value| *value = value.abs());
+        half.sort_by(f32::total_cmp);
+        assert!(half.windows(2).filter(|pair| pair[1] - pair[0] <= 1e-6 * pair[1]).count() < 8);
     }
 
     #[test]
@@ -255,8 +258,8 @@ mod tests {
         for kernel in available() {
             let outside = || (kernel.survivors)(&query, &[0; 16], &[2], 0.0, &mut Vec::new());
             assert!(std::panic::catch_unwind(outside).is_err(), "{}", kernel.name);
-            let shorter = || (kernel.rotate)(&mut [0.0; 256], &mut [0.0; 255]);
-            assert!(std::panic::catch_unwind(shorter).is_err(), "{}", kernel.name);
+            let uneven = || (kernel.rotate)(&mut [0.0; 384]);
+            assert!(std::panic::catch_unwind(uneven).is_err(), "{}", kernel.name);
         }
     }
 }

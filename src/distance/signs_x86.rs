@@ -1,8 +1,9 @@
 //! Rows of signs by AVX-512 with VPOPCNTDQ, and by the plain code with longer registers.
 
 use std::arch::x86_64::{
-    _mm512_add_epi64, _mm512_and_si512, _mm512_loadu_si512, _mm512_popcnt_epi64, _mm512_reduce_add_epi64,
-    _mm512_setzero_si512, _mm512_slli_epi64, _mm512_sub_epi64,
+    _mm512_add_epi64, _mm512_add_ps, _mm512_and_si512, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512,
+    _mm512_permute_ps, _mm512_popcnt_epi64, _mm512_reduce_add_epi64, _mm512_setzero_si512, _mm512_shuffle_f32x4,
+    _mm512_slli_epi64, _mm512_storeu_ps, _mm512_sub_epi64, _mm512_sub_ps,
 };
 
 use super::signs::{self, BLOCK, PLANES, SignQuery, check};
@@ -26,23 +27,64 @@ pub(super) fn survivors_popcnt(query: &SignQuery, words: &[u64], rows: &[u32], l
 }
 
 /// Only handed out by `available`, after the processor was asked.
-pub(super) fn rotate_avx512(values: &mut [f32], scratch: &mut [f32]) {
+pub(super) fn rotate_avx512(values: &mut [f32]) {
     #[target_feature(enable = "avx512f")]
-    fn compiled(values: &mut [f32], scratch: &mut [f32]) {
-        signs::rotate(values, scratch);
+    fn compiled(values: &mut [f32]) {
+        // SAFETY: this function has what the other two need, and what is across lies in blocks of sixteen.
+        signs::rotate(
+            values,
+            |sixteen| unsafe { within_avx512(sixteen) },
+            |all, half| unsafe { across_avx512(all, half) },
+        );
     }
     // SAFETY: `available` offers this function only if AVX-512F was detected.
-    unsafe { compiled(values, scratch) }
+    unsafe { compiled(values) }
 }
 
-/// Only handed out by `available`, after the processor was asked.
-pub(super) fn rotate_avx2(values: &mut [f32], scratch: &mut [f32]) {
-    #[target_feature(enable = "avx2")]
-    fn compiled(values: &mut [f32], scratch: &mut [f32]) {
-        signs::rotate(values, scratch);
+/// # Safety
+/// AVX-512F must be there.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn within_avx512(values: &mut [f32; 16]) {
+    /// Minus where the place has this bit.
+    const fn signs(half: usize) -> [f32; 16] {
+        let (mut signs, mut place) = ([1.0; 16], 0);
+        while place < 16 {
+            if place & half != 0 {
+                signs[place] = -1.0;
+            }
+            place += 1;
+        }
+        signs
     }
-    // SAFETY: `available` offers this function only if AVX2 was detected.
-    unsafe { compiled(values, scratch) }
+    const SIGNS: [[f32; 16]; 4] = [signs(1), signs(2), signs(4), signs(8)];
+    // SAFETY: all of them are sixteen numbers.
+    unsafe {
+        let mut x = _mm512_loadu_ps(values.as_ptr());
+        x = _mm512_fmadd_ps(x, _mm512_loadu_ps(SIGNS[0].as_ptr()), _mm512_permute_ps::<0b10_11_00_01>(x));
+        x = _mm512_fmadd_ps(x, _mm512_loadu_ps(SIGNS[1].as_ptr()), _mm512_permute_ps::<0b01_00_11_10>(x));
+        x = _mm512_fmadd_ps(x, _mm512_loadu_ps(SIGNS[2].as_ptr()), _mm512_shuffle_f32x4::<0b10_11_00_01>(x, x));
+        x = _mm512_fmadd_ps(x, _mm512_loadu_ps(SIGNS[3].as_ptr()), _mm512_shuffle_f32x4::<0b01_00_11_10>(x, x));
+        _mm512_storeu_ps(values.as_mut_ptr(), x);
+    }
+}
+
+/// # Safety
+/// AVX-512F must be there; `half` must be a multiple of 16, and the values as many as a multiple of twice as much.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn across_avx512(values: &mut [f32], half: usize) {
+    for block in values.chunks_exact_mut(2 * half) {
+        for at in (0..half).step_by(16) {
+            // SAFETY: both are sixteen numbers of the block, and do not overlap.
+            unsafe {
+                let (a, b) = (block.as_mut_ptr().add(at), block.as_mut_ptr().add(half + at));
+                let (x, y) = (_mm512_loadu_ps(a), _mm512_loadu_ps(b));
+                _mm512_storeu_ps(a, _mm512_add_ps(x, y));
+                _mm512_storeu_ps(b, _mm512_sub_ps(x, y));
+            }
+        }
+    }
 }
 
 /// # Safety

@@ -12,6 +12,7 @@ use super::builder::BuiltGraph;
 use super::query::WalkQuery;
 use super::repair::SELF_EF;
 use super::rows::{RowsView, shifted_query};
+use super::sketch::SEARCH_MARGIN;
 use super::walk::{Scratch, descend, walk};
 use crate::distance::codes;
 
@@ -77,7 +78,7 @@ pub(super) fn calibrate(rows: RowsView<'_>, graph: &BuiltGraph, threads: usize) 
                     // Asked as if it were not stored: its own links would lead it home.
                     scratch.absent = Some(row);
                     let mut query = WalkQuery::default();
-                    query.set_row(rows, row);
+                    query.set_row(rows, row, SEARCH_MARGIN);
                     own.add(rows, &vector, Some(row), |ef| {
                         let graph = (rows, &graph.links);
                         let near = descend(graph, 1..top + 1, &query, entry, &mut scratch);

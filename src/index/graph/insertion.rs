@@ -13,6 +13,7 @@ use rand_chacha::ChaCha8Rng;
 use super::builder::{BuildSettings, BuiltGraph, GraphBuilder, go_on};
 use super::links::{GrowingLinks, Links};
 use super::rows::RowsView;
+use super::sketch::BUILD_MARGIN;
 use super::walk::{Scratch, descend, walk};
 use crate::Result;
 use crate::distance::codes;
@@ -118,7 +119,7 @@ impl Builder<'_> {
         let Entry { node: mut near, level: top } = *guard;
         let rising = (level > top).then_some(guard);
         let mut query = std::mem::take(&mut scratch.query);
-        query.set_row(self.rows, node);
+        query.set_row(self.rows, node, BUILD_MARGIN);
         if level < top {
             near = descend((self.rows, &self.links), level + 1..top + 1, &query, near, scratch);
         }

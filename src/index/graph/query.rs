@@ -1,7 +1,7 @@
 //! What a walk asks for: a vector from outside, or a row of its own.
 
 use super::rows::{RowsView, shifted_query};
-use super::sketch::SketchQuery;
+use super::sketch::{SEARCH_MARGIN, SketchQuery};
 use super::walk::Seen;
 
 /// Standard deviations that the high bytes' cosine is allowed to be wrong by.
@@ -26,7 +26,7 @@ impl WalkQuery {
         self.fine_scale = shifted_query(vector, &mut self.shifted);
         self.length = length(&self.shifted);
         if let Some(sketches) = rows.sketches {
-            self.sketch.set(sketches, vector);
+            self.sketch.set(sketches, vector, SEARCH_MARGIN);
         }
     }
 
@@ -37,8 +37,8 @@ impl WalkQuery {
         seen.score / self.length.max(1.0) + MARGIN * 128.0 / 3.0_f32.sqrt() * fine_scale
     }
 
-    /// Asks for a row, by its high bytes.
-    pub(super) fn set_row(&mut self, rows: RowsView<'_>, row: u32) {
+    /// Asks for a row, by its high bytes; sketches allow for `margin` deviations.
+    pub(super) fn set_row(&mut self, rows: RowsView<'_>, row: u32, margin: f32) {
         rows.shifted(row, &mut self.shifted);
         let term = rows.terms[row as usize];
         (self.fine_scale, self.length) = (term.fine_scale, 1.0 / term.scale);
@@ -46,7 +46,7 @@ impl WalkQuery {
             self.vector.clear();
             let high = &rows.high_of(row)[..rows.dimension];
             self.vector.extend(high.iter().map(|&code| f32::from(code) * term.scale));
-            self.sketch.set(sketches, &self.vector);
+            self.sketch.set(sketches, &self.vector, margin);
         }
     }
 }

@@ -8,6 +8,7 @@ use super::builder::BuiltGraph;
 use super::insertion::{Selection, add_link};
 use super::links::{GrowingLinks, Links};
 use super::rows::RowsView;
+use super::sketch::SEARCH_MARGIN;
 use super::walk::{Scratch, descend, walk};
 
 /// Every node must be found among so many when it asks for itself.
@@ -79,7 +80,7 @@ fn lost_nodes(rows: RowsView<'_>, graph: &BuiltGraph, threads: usize) -> Vec<u32
 
 fn search(rows: RowsView<'_>, links: &GrowingLinks, (entry, node): (u32, u32), ef: usize, scratch: &mut Scratch) {
     let mut query = std::mem::take(&mut scratch.query);
-    query.set_row(rows, node);
+    query.set_row(rows, node, SEARCH_MARGIN);
     let top = links.levels[entry as usize] as usize;
     let near = descend((rows, links), 1..top + 1, &query, entry, scratch);
     walk((rows, links), 0, &query, (&[near], ef), scratch);

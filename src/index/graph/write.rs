@@ -182,3 +182,47 @@ fn hash_of(bytes: &[u8]) -> u64 {
     use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
     BuildHasherDefault::<DefaultHasher>::default().hash_one(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use rand::{Rng as _, SeedableRng as _};
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+    use crate::index::Everything;
+    use crate::index::graph::{BUILDERS, SegmentSearch};
+
+    /// Files that were written before rows had sketches go on to be found right.
+    #[test]
+    fn a_file_without_sketches_opens() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut random = ChaCha8Rng::seed_from_u64(1);
+        let vectors: Vec<Vec<f32>> = (0..200)
+            .map(|_| {
+                let vector: Vec<f32> = (0..300).map(|_| random.random_range(-1.0..1.0)).collect();
+                let length = vector.iter().map(|value| value * value).sum::<f32>().sqrt();
+                vector.iter().map(|value| value / length).collect()
+            })
+            .collect();
+        for has_sketches in [false, true] {
+            let mut rows = Rows::new(300, vectors.len());
+            vectors.iter().for_each(|vector| rows.push(vector));
+            let keys: Vec<VectorKey> = (0..200).map(|item| VectorKey { item, part: 0 }).collect();
+            let mut distinct = Distinct::of(rows, &keys);
+            if has_sketches {
+                distinct.rows.sketch();
+            }
+            let settings = BuildSettings::default();
+            let graph = BUILDERS[0].build(distinct.rows.view(), &settings, &false.into()).expect("a graph");
+            let path = folder.path().join("a.segment");
+            write_file(&path, &distinct, graph, (Vec::new(), Calibration::default())).expect("a file");
+            let segment = Segment::open(&path).expect("a segment");
+            assert_eq!(segment.rows().sketches.is_some(), has_sketches);
+            let settings = SegmentSearch { limit: 1, ef: 32, exact: false, pool: None, is_hidden: &|_| false };
+            for (item, vector) in (0..).zip(&vectors) {
+                let (found, _) = segment.search(vector, settings, &Everything).expect("a whole file");
+                assert_eq!(found.first().map(|found| found.key.item), Some(item));
+            }
+        }
+    }
+}
