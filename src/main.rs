@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
-use commands::{models, print_json, train};
+use commands::{data, models, print_json, train};
 use pictor::config::{ServeArgs, ServeSettings};
 use pictor::encode::EncodeSettings;
 use pictor::encode::offline::{self, EmbedRequest};
@@ -34,6 +34,9 @@ enum Command {
     Serve(ServeArgs),
     /// Encodes texts or pictures into a safetensors file, without a server.
     Embed(EmbedArgs),
+    /// Looks after the data folder of a server that does not run.
+    #[command(subcommand)]
+    Data(data::DataCommand),
     /// Looks after the models folder.
     #[command(subcommand)]
     Models(models::ModelsCommand),
@@ -77,6 +80,7 @@ fn main() -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Serve(args) => serve(&args.resolve()?)?,
         Command::Embed(args) => embed(args)?,
+        Command::Data(command) => return data::run(command),
         Command::Models(command) => models::run(command)?,
         Command::Train(args) => return train::run(args),
     }

@@ -5,6 +5,7 @@ mod catalog;
 mod catalog_entry;
 pub mod local;
 pub mod schema;
+pub mod stopped;
 
 pub use backend::CollectionBackend;
 pub use catalog::{Catalog, CatalogSettings};

@@ -1,5 +1,6 @@
 //! What the program's commands do that need more than a line.
 
+pub(crate) mod data;
 pub(crate) mod models;
 pub(crate) mod train;
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::batch::Batch;
-use super::families::Family;
+use super::families::{ALL, Family};
 use super::jobs::Jobs;
 use super::lock::FolderLock;
 use super::rocks::Database;
@@ -137,6 +137,17 @@ impl Store {
     /// [`Error::Storage`], [`Error::StorageFull`].
     pub fn compact_generation(&self, collection: u32, field: u32, generation: u32) -> Result<()> {
         self.shared.database.compact_prefix(Family::Vectors, &keys::generation(collection, field, generation))
+    }
+
+    /// Writes all tables anew, without what was deleted; gives their bytes afterwards. Blocks.
+    ///
+    /// # Errors
+    /// [`Error::Storage`], [`Error::StorageFull`].
+    pub fn compact(&self) -> Result<u64> {
+        ALL.iter().try_fold(0, |bytes, definition| {
+            self.shared.database.compact_prefix(definition.family, &[])?;
+            Ok(bytes + self.shared.database.table_bytes(definition.family)?)
+        })
     }
 
     /// Bytes of all vectors on the disk, after those in memory have been written there. Blocks.

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::AsFd;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -46,7 +47,7 @@ fn acknowledged_writes_survive_kill_9() {
     let (mut acks, mut in_flight, mut kills_in_flight) = (0, 0, 0);
     for cycle in 0..cycles {
         let delay = Duration::from_micros(random.below(20_000) as u64);
-        let intents = run_child(folder.path(), random.next(), delay);
+        let intents = run_child(folder.path(), random.next(), End::Kill(delay));
         let acked = intents.iter().filter(|intent| intent.acked.is_some()).count();
         assert!(acked >= ACKS, "cycle {cycle}: {acked} acknowledgements");
         acks += acked;
@@ -63,15 +64,47 @@ fn acknowledged_writes_survive_kill_9() {
     assert!(kills_in_flight * 10 >= cycles * 3, "only {kills_in_flight} of {cycles} kills met writes in flight");
 }
 
-/// Starts the child, kills it some time after enough acknowledgements, and returns what it said.
-fn run_child(folder: &Path, seed: u64, delay: Duration) -> Vec<Intent> {
-    let mut child = Command::new(std::env::current_exe().expect("this program"))
-        .args(["--exact", "crash::crash_child", "--nocapture"])
-        .env(CHILD_FOLDER, folder)
-        .env(CHILD_SEED, seed.to_string())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("a child");
+/// Fails when a process that dies while it makes a segment loses or changes anything, or leaves behind what it was writing.
+#[test]
+fn acknowledged_writes_survive_a_death_at_any_step_of_a_segment() {
+    const STEPS: [&str; 4] = ["seal.before_build", "segment.written", "seal.before_publish", "seal.published"];
+    let seed = seed("seal");
+    let rounds = if is_verify() { 10 } else { 1 };
+    let folder = tempfile::tempdir().expect("a folder");
+    open(folder.path()).create(new_collection("c")).expect("a collection");
+    let mut random = Random::new(seed);
+    let mut standings = BTreeMap::new();
+    for (round, step) in (0..rounds).flat_map(|round| STEPS.map(|step| (round, step))) {
+        let step = format!("{step}:{}", 1 + random.below(3));
+        let intents = run_child(folder.path(), random.next(), End::At(&step));
+        let found = inspect(folder.path());
+        let problems = judge(&standings, &intents, &found);
+        assert!(problems.is_empty(), "round {round}, {step}, PICTOR_SEED={seed}: {problems:#?}");
+        standings = found;
+        let segments = std::fs::read_dir(folder.path().join("segments")).expect("segments");
+        let names: Vec<_> = segments.map(|file| file.expect("a file").file_name()).collect();
+        let is_whole = |name: &std::ffi::OsString| name.to_string_lossy().ends_with(".segment");
+        assert!(names.iter().all(is_whole), "{step} left {names:?}");
+    }
+}
+
+/// How a child ends.
+enum End<'a> {
+    /// Killed so long after enough acknowledgements.
+    Kill(Duration),
+    /// At a fail point.
+    At(&'a str),
+}
+
+/// Starts the child, waits for its end, and returns what it said.
+fn run_child(folder: &Path, seed: u64, end: End<'_>) -> Vec<Intent> {
+    let mut command = Command::new(std::env::current_exe().expect("this program"));
+    command.args(["--exact", "crash::crash_child", "--nocapture"]);
+    command.env(CHILD_FOLDER, folder).env(CHILD_SEED, seed.to_string()).stdout(Stdio::piped());
+    if let End::At(step) = end {
+        command.env("PICTOR_FAIL_POINT", step).stderr(Stdio::null());
+    }
+    let mut child = command.spawn().expect("a child");
     let output = BufReader::new(child.stdout.take().expect("a pipe"));
     let mut intents = BTreeMap::new();
     let mut acks = 0;
@@ -82,7 +115,10 @@ fn run_child(folder: &Path, seed: u64, delay: Duration) -> Vec<Intent> {
         let line = line.expect("text");
         acks += usize::from(line.starts_with("ACK "));
         note(&line, &mut intents);
-        if acks >= ACKS && kill_at.is_none() {
+        if let End::Kill(delay) = end
+            && acks >= ACKS
+            && kill_at.is_none()
+        {
             kill_at = Some(Instant::now() + delay);
         }
         if kill_at.is_some_and(|moment| Instant::now() >= moment) || Instant::now() > deadline {
@@ -90,7 +126,9 @@ fn run_child(folder: &Path, seed: u64, delay: Duration) -> Vec<Intent> {
             child.kill().expect("a kill");
         }
     }
-    child.wait().expect("the child's end");
+    let status = child.wait().expect("the child's end");
+    let expected = if matches!(end, End::At(_)) { libc::SIGABRT } else { libc::SIGKILL };
+    assert_eq!(status.signal(), Some(expected), "{status}");
     intents.into_values().collect()
 }
 

@@ -26,6 +26,7 @@ mod random;
 mod segments;
 mod serve;
 mod spaces;
+mod stopped;
 mod store;
 mod support;
 mod tidy;

@@ -22,14 +22,19 @@ use crate::fixture::{Client, block_on, content_hash, filter, id};
 const DIMENSION: usize = 24;
 const SEAL_AT: usize = 200;
 
-fn open(folder: &Path) -> Catalog {
-    let store = Store::open(folder, &StoreSettings { memory_bytes: 32 << 20 }).expect("a store");
+/// Segments of few vectors.
+pub(crate) fn settings() -> SegmentSettings {
     let build = BuildSettings { m: 8, ef_construction: 60, ..BuildSettings::default() };
-    let segments = SegmentSettings { seal_at: SEAL_AT, build, ..SegmentSettings::default() };
-    Catalog::open(store, CatalogSettings { segments, ..CatalogSettings::default() }).expect("a catalog")
+    SegmentSettings { seal_at: SEAL_AT, build, ..SegmentSettings::default() }
 }
 
-fn collection(catalog: &Catalog) -> Client {
+pub(crate) fn open(folder: &Path) -> Catalog {
+    let store = Store::open(folder, &StoreSettings { memory_bytes: 32 << 20 }).expect("a store");
+    let settings = CatalogSettings { segments: settings(), ..CatalogSettings::default() };
+    Catalog::open(store, settings).expect("a catalog")
+}
+
+pub(crate) fn collection(catalog: &Catalog) -> Client {
     let source = FieldSource::Vector { dimension: DIMENSION as u32, space: String::new() };
     let field = NewField { spec: FieldSpec { name: "own".to_owned(), source }, encoder: None::<GenerationSpec> };
     let new = NewCollection {
@@ -62,7 +67,7 @@ fn write(number: u64, seed: u64) -> ItemWrite {
     }
 }
 
-fn upsert(client: &Client, numbers: impl Iterator<Item = (u64, u64)>) {
+pub(crate) fn upsert(client: &Client, numbers: impl Iterator<Item = (u64, u64)>) {
     let writes: Vec<ItemWrite> = numbers.map(|(number, seed)| write(number, seed)).collect();
     for batch in writes.chunks(100) {
         client.upsert(batch.to_vec()).into_iter().for_each(|ack| assert!(ack.is_ok(), "{ack:?}"));
@@ -74,7 +79,7 @@ fn report(client: &Client) -> IndexReport {
 }
 
 /// Waits until the index satisfies a condition.
-fn wait_for(client: &Client, what: &str, is_so: impl Fn(&IndexReport) -> bool) -> IndexReport {
+pub(crate) fn wait_for(client: &Client, what: &str, is_so: impl Fn(&IndexReport) -> bool) -> IndexReport {
     let start = Instant::now();
     loop {
         let report = report(client);
@@ -86,7 +91,7 @@ fn wait_for(client: &Client, what: &str, is_so: impl Fn(&IndexReport) -> bool) -
     }
 }
 
-fn is_sealed(report: &IndexReport) -> bool {
+pub(crate) fn is_sealed(report: &IndexReport) -> bool {
     report.segment_bytes > 0 && (report.tail_vectors as usize) < SEAL_AT && report.self_retrieval.is_some()
 }
 
@@ -123,7 +128,7 @@ fn check(client: &Client, expected: &Expected) {
     }
 }
 
-fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
+pub(crate) fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(folder.join("segments")) else { return vec![] };
     let paths = entries.map(|entry| entry.expect("an entry").path());
     paths.filter(|path| path.extension().is_some_and(|extension| extension == ending)).collect()
@@ -180,7 +185,7 @@ fn segments_are_made_beside_writers_and_kept() {
 }
 
 /// Writes other bytes over a part of a file.
-fn scribble(path: &Path, at: u64, length: usize) {
+pub(crate) fn scribble(path: &Path, at: u64, length: usize) {
     let mut file = fs::OpenOptions::new().write(true).open(path).expect("a segment");
     file.seek(SeekFrom::Start(at)).expect("a place");
     file.write_all(&vec![0xa5; length]).expect("bytes");

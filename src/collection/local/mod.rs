@@ -22,6 +22,6 @@ mod verify;
 mod write;
 
 pub use seal::SegmentSettings;
-pub(in crate::collection) use seal::{remove_half_written, remove_leftovers};
+pub(in crate::collection) use seal::{remove_half_written, remove_leftovers, segment_files};
 pub use service::LocalCollection;
 pub(in crate::collection) use verify::audit_scope;

@@ -82,6 +82,18 @@ impl Workers {
         }
     }
 
+    /// True while a segment is made or due.
+    ///
+    /// # Errors
+    /// [`Error::Storage`] if one could not be made; the log says why.
+    pub(super) fn is_sealing(&self, inner: &Inner) -> Result<bool> {
+        let is_at_work = self.is_sealing.load(Ordering::SeqCst);
+        match self.failed_at.lock().is_some() {
+            true if !is_at_work => Err(Error::Storage("a segment could not be made; the log says why".to_owned())),
+            _ => Ok(is_at_work || inner.due().is_some()),
+        }
+    }
+
     fn start(&self, name: &str, inner: &Arc<Inner>, work: impl FnOnce(&Inner) + Send + 'static) {
         let inner = Arc::clone(inner);
         let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(move || work(&inner));
@@ -196,6 +208,7 @@ impl Inner {
         });
         match before {
             Ok(before) => {
+                fail_point("seal.published");
                 before.into_iter().for_each(|file| remove(&file));
                 self.measure();
                 Ok(())
@@ -287,6 +300,15 @@ pub(in crate::collection) fn remove_leftovers(store_folder: &Path, is_live: impl
 pub(in crate::collection) fn remove_half_written(store_folder: &Path) {
     let half_written = names(store_folder).filter(|(name, _)| name.ends_with(".writing"));
     half_written.for_each(|(_, path)| remove(&path));
+}
+
+/// The segments of a data folder, those that were put aside among them, by name.
+pub(in crate::collection) fn segment_files(store_folder: &Path) -> Vec<PathBuf> {
+    let is_segment = |name: &str| name.ends_with(".segment") || name.ends_with(".damaged");
+    let mut found: Vec<PathBuf> =
+        names(store_folder).filter(|(name, _)| is_segment(name)).map(|(_, path)| path).collect();
+    found.sort_unstable();
+    found
 }
 
 /// Every file in the folder of segments, by name.

@@ -52,6 +52,14 @@ impl LocalCollection {
         self.inner.verify()
     }
 
+    /// True while a segment of this collection's index is made, or due.
+    ///
+    /// # Errors
+    /// [`Error::Storage`] if the last one could not be made.
+    pub(in crate::collection) fn is_sealing(&self) -> Result<bool> {
+        self.workers.is_sealing(&self.inner)
+    }
+
     /// Runs blocking work off the asynchronous threads; it is finished even if the caller gives up.
     async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&Inner) -> Result<T> + Send + 'static) -> Result<T> {
         let own = self.clone();

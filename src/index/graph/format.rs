@@ -10,6 +10,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::fail_point::fail_point;
 use crate::{Error, Result};
 
 const MAGIC: [u8; 8] = *b"PICTSEG\0";
@@ -78,7 +79,10 @@ pub(super) fn write(path: &Path, mut header: Header, sections: &[(&str, &[u8])])
         }
     }
     let aside = path.with_extension("writing");
-    let written = write_aside(&aside, &encoded, &header, sections).and_then(|()| fs::rename(&aside, path));
+    let written = write_aside(&aside, &encoded, &header, sections).and_then(|()| {
+        fail_point("segment.written");
+        fs::rename(&aside, path)
+    });
     let written = written.and_then(|()| match path.parent() {
         Some(parent) => File::open(parent)?.sync_all(),
         None => Ok(()),

@@ -24,7 +24,8 @@ impl WalkQuery {
     /// Asks for a vector of the rows' dimension.
     pub(super) fn set_vector(&mut self, rows: RowsView<'_>, vector: &[f32]) {
         self.fine_scale = shifted_query(vector, &mut self.shifted);
-        self.length = length(&self.shifted);
+        // A vector without a length has no cosine; any order of nodes will do.
+        self.length = length(&self.shifted).max(1.0);
         if let Some(sketches) = rows.sketches {
             self.sketch.set(sketches, vector, SEARCH_MARGIN);
         }
@@ -34,14 +35,14 @@ impl WalkQuery {
     pub(super) fn most(&self, rows: RowsView<'_>, seen: Seen) -> f32 {
         // A number of 16 bits is rounded to 8, which errs by up to 128 either way, evenly; for the row and for the query.
         let fine_scale = rows.terms[seen.node() as usize].fine_scale.hypot(self.fine_scale);
-        seen.score / self.length.max(1.0) + MARGIN * 128.0 / 3.0_f32.sqrt() * fine_scale
+        seen.score / self.length + MARGIN * 128.0 / 3.0_f32.sqrt() * fine_scale
     }
 
     /// Asks for a row, by its high bytes; sketches allow for `margin` deviations.
     pub(super) fn set_row(&mut self, rows: RowsView<'_>, row: u32, margin: f32) {
         rows.shifted(row, &mut self.shifted);
         let term = rows.terms[row as usize];
-        (self.fine_scale, self.length) = (term.fine_scale, 1.0 / term.scale);
+        (self.fine_scale, self.length) = (term.fine_scale, (1.0 / term.scale).max(1.0));
         if let Some(sketches) = rows.sketches {
             self.vector.clear();
             let high = &rows.high_of(row)[..rows.dimension];
