@@ -89,6 +89,7 @@ fn acknowledged_writes_survive_a_death_at_any_step_of_a_segment() {
 }
 
 /// How a child ends.
+#[derive(Clone, Copy)]
 enum End<'a> {
     /// Killed so long after enough acknowledgements.
     Kill(Duration),
