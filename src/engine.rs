@@ -90,11 +90,8 @@ impl Engine {
             },
         )?;
         let store = Store::open(&settings.data_dir, &StoreSettings { memory_bytes: resources.store_bytes as usize })?;
-        let pool = search_pool(resources.search_threads)?;
-        let catalog = Arc::new(Catalog::open(
-            store.clone(),
-            CatalogSettings { search_pool: Some(pool), ..CatalogSettings::default() },
-        )?);
+        let settings_of_catalog = CatalogSettings::with_threads(resources.search_threads)?;
+        let catalog = Arc::new(Catalog::open(store.clone(), settings_of_catalog)?);
         let jobs = Jobs::start(
             Arc::clone(&catalog),
             encoders.clone(),
@@ -169,10 +166,4 @@ impl Engine {
     fn backend(&self, collection: &str) -> Result<Arc<dyn CollectionBackend>> {
         self.shared.catalog.resolve(collection)
     }
-}
-
-fn search_pool(threads: usize) -> Result<Arc<rayon::ThreadPool>> {
-    let pool =
-        rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|number| format!("search-{number}")).build();
-    pool.map(Arc::new).map_err(|error| Error::Internal(format!("the search threads cannot be started: {error}")))
 }

@@ -23,6 +23,19 @@ pub struct CatalogSettings {
     pub segments: SegmentSettings,
 }
 
+impl CatalogSettings {
+    /// Splits searches, and the making of segments, over so many threads.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if the system starts no more threads.
+    pub fn with_threads(threads: usize) -> Result<Self> {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+        let pool = pool.thread_name(|number| format!("search-{number}")).build();
+        let pool = pool.map_err(|error| Error::Internal(format!("the search threads cannot be started: {error}")))?;
+        Ok(Self { search_pool: Some(Arc::new(pool)), ..Self::default() })
+    }
+}
+
 /// All collections of a store. Every call but [`Catalog::resolve`], [`Catalog::list`] and [`Catalog::aliases`] blocks.
 pub struct Catalog {
     store: Store,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::local::segment_files;
-use super::{Catalog, CatalogSettings, CollectionInfo, SegmentSettings};
+use super::{Catalog, CatalogSettings, CollectionInfo};
 use crate::index::graph::Segment;
 use crate::store::{AuditReport, Store, StoreSettings};
 use crate::{Error, Result};
@@ -74,7 +74,7 @@ pub struct SegmentReport {
 /// # Errors
 /// [`Error::InvalidArgument`] if it is no data folder; [`Error::FailedPrecondition`] while a server has it open; those of the store.
 pub fn inspect(folder: &Path, memory_bytes: usize) -> Result<FolderReport> {
-    report(folder, memory_bytes, |path| Segment::open(path).map(|segment| segment.n_keys()))
+    report(folder, memory_bytes, n_vectors)
 }
 
 /// Checks what a folder holds: every invariant between records, the index against them, every byte of every segment.
@@ -88,25 +88,25 @@ pub fn verify(folder: &Path, memory_bytes: usize) -> Result<FolderReport> {
     })
 }
 
-/// Removes every segment, also those that were put aside, and makes those anew that a server would have.
+/// Removes every segment, also those that were put aside, and makes those anew that a server of these settings would have. Collections that
+/// cannot be opened are passed over; [`verify`] names them.
 ///
 /// # Errors
 /// As [`inspect`]; [`Error::Storage`] if a segment cannot be made, such as on a full disk.
-pub fn rebuild(folder: &Path, memory_bytes: usize, segments: SegmentSettings) -> Result<Vec<SegmentReport>> {
+pub fn rebuild(folder: &Path, memory_bytes: usize, settings: CatalogSettings) -> Result<Vec<SegmentReport>> {
     let store = open(folder, memory_bytes)?;
     for file in segment_files(folder) {
         std::fs::remove_file(&file)
             .map_err(|error| Error::Storage(format!("cannot remove {}: {error}", file.display())))?;
     }
-    let catalog = Catalog::open(store, CatalogSettings { segments, ..CatalogSettings::default() })?;
+    let catalog = Catalog::open(store, settings)?;
     for collection in catalog.list().into_iter().filter_map(|info| info.backend.ok()) {
         while collection.is_sealing()? {
             std::thread::sleep(PAUSE);
         }
     }
     drop(catalog);
-    let describe = |file| describe(file, |path| Segment::open(path).map(|segment| segment.n_keys()));
-    Ok(segment_files(folder).into_iter().map(describe).collect())
+    Ok(segment_files(folder).into_iter().map(|file| describe(file, n_vectors)).collect())
 }
 
 /// Writes every table anew without what was deleted, and says how many bytes the tables have then.
@@ -133,6 +133,11 @@ fn report(folder: &Path, memory_bytes: usize, check: impl Fn(&Path) -> Result<us
     let catalog = Catalog::open(store, CatalogSettings::default())?;
     let collections = catalog.list().into_iter().map(|info| collection(&catalog, info)).collect();
     Ok(FolderReport { server_id, collections, segments, jobs })
+}
+
+/// Vectors of a segment, as far as opening it can tell.
+fn n_vectors(file: &Path) -> Result<usize> {
+    Segment::open(file).map(|segment| segment.n_keys())
 }
 
 fn describe(file: PathBuf, check: impl Fn(&Path) -> Result<usize>) -> SegmentReport {

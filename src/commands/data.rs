@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use pictor::collection::{SegmentSettings, stopped};
+use pictor::collection::{CatalogSettings, stopped};
 use serde_json::json;
 
 use super::print_json;
@@ -48,7 +48,8 @@ pub(crate) fn run(command: DataCommand) -> anyhow::Result<ExitCode> {
             }
         }
         DataCommand::Rebuild(args) => {
-            let segments = stopped::rebuild(&args.data_dir, args.bytes(), SegmentSettings::default())?;
+            let settings = CatalogSettings::with_threads(std::thread::available_parallelism()?.get())?;
+            let segments = stopped::rebuild(&args.data_dir, args.bytes(), settings)?;
             print_json(&json!({"segments": segments}))?;
         }
         DataCommand::Compact(args) => {

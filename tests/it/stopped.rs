@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use pictor::collection::backend::Durability;
-use pictor::collection::stopped;
+use pictor::collection::{CatalogSettings, stopped};
 use pictor::store::{Store, StoreSettings};
 use serde_json::Value;
 
@@ -68,10 +68,11 @@ fn damaged_segments_are_named_and_made_again() {
         (&report["collections"][0]["problem_count"], &report["collections"][0]["items"]),
         (&0.into(), &ITEMS.into())
     );
+    let settings = CatalogSettings { segments: settings(), ..CatalogSettings::default() };
     // A server makes none of so few vectors; with other settings it does.
     assert_eq!(printed("rebuild", folder.path(), true)["segments"], serde_json::json!([]));
     printed("verify", folder.path(), true);
-    let segments = stopped::rebuild(folder.path(), MEMORY, settings()).expect("segments");
+    let segments = stopped::rebuild(folder.path(), MEMORY, settings).expect("segments");
     assert_eq!(segments.iter().map(|segment| segment.vectors).collect::<Vec<_>>(), [Some(ITEMS as usize)]);
     printed("verify", folder.path(), true);
 }
