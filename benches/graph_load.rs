@@ -1,18 +1,16 @@
 //! Searches by raw vectors through gRPC: 16 callers as fast as they can, then at half of that; beside the index of the same server called
 //! in this process on one thread. 50,000 clustered unit vectors of 512 numbers. One JSON object a line.
 
-use std::net::TcpListener;
+mod support;
+
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use pictor::index::Everything;
 use pictor::index::graph::{Segment, SegmentSearch};
 use pictor_proto::client::Client;
 use pictor_proto::v1;
-use rand::{Rng as _, SeedableRng as _};
-use rand_chacha::ChaCha8Rng;
-use rand_distr::StandardNormal;
+use support::{clustered, start};
 
 const VECTORS: usize = 50_000;
 const DIMENSION: usize = 512;
@@ -22,58 +20,8 @@ const LIMIT: usize = 10;
 const MEASURED: Duration = Duration::from_secs(10);
 const REPEATS: usize = 3;
 
-struct Server(Child);
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn unit(mut vector: Vec<f32>) -> Vec<f32> {
-    let length = vector.iter().map(|value| value * value).sum::<f32>().sqrt();
-    vector.iter_mut().for_each(|value| *value /= length);
-    vector
-}
-
-/// Unit vectors around a centre for each fifty of them, at a distance of 0.8 from it.
-fn clustered(n: usize) -> Vec<Vec<f32>> {
-    let mut random = ChaCha8Rng::seed_from_u64(1);
-    let normal = |random: &mut ChaCha8Rng| (0..DIMENSION).map(|_| random.sample::<f32, _>(StandardNormal)).collect();
-    let centres: Vec<Vec<f32>> = (0..VECTORS / 50).map(|_| unit(normal(&mut random))).collect();
-    let near = |random: &mut ChaCha8Rng, noise: Vec<f32>| {
-        let centre = &centres[random.random_range(0..centres.len())];
-        let scale = 0.8 / (DIMENSION as f32).sqrt();
-        unit(centre.iter().zip(noise).map(|(centre, noise)| centre + scale * noise).collect())
-    };
-    (0..n)
-        .map(|_| {
-            let noise = normal(&mut random);
-            near(&mut random, noise)
-        })
-        .collect()
-}
-
 fn vector(values: &[f32]) -> v1::Vector {
     v1::Vector { values: values.to_vec() }
-}
-
-async fn start(folder: &Path) -> (Server, String) {
-    let port = || TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
-    let (grpc, http) = (port().to_string(), port().to_string());
-    let child = Command::new(env!("CARGO_BIN_EXE_pictor-server"))
-        .args(["serve", "--models-dir", ".deps/models", "--grpc", &grpc, "--http", &http, "--data-dir"])
-        .arg(folder)
-        .env("PICTOR_LOG", "warn")
-        .stdin(Stdio::null())
-        .spawn()
-        .expect("pictor-server starts");
-    let server = Server(child);
-    while Client::connect(&grpc, None).await.is_err() {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    (server, grpc)
 }
 
 async fn fill(client: &Client, vectors: &[Vec<f32>]) {
@@ -99,7 +47,8 @@ async fn fill(client: &Client, vectors: &[Vec<f32>]) {
     loop {
         let stats = client.admin.clone().get_stats(v1::GetStatsRequest {}).await.expect("stats").into_inner();
         let index = &stats.collections[0].indexes[0];
-        if index.self_retrieval.is_some() && index.tail_vectors < 20_000 {
+        // Segments are joined when nobody writes.
+        if index.self_retrieval.is_some() && index.tail_vectors < 20_000 && index.segments == 1 {
             println!("{}", serde_json::json!({"bench": "graph_load", "tail_vectors": index.tail_vectors}));
             return;
         }
@@ -182,7 +131,7 @@ async fn main() {
     let folder = tempfile::tempdir().expect("a folder");
     let (_server, address) = start(folder.path()).await;
     let client = Client::connect(&address, None).await.expect("a connection");
-    let mut vectors = clustered(VECTORS + QUERIES);
+    let mut vectors = clustered(VECTORS + QUERIES, VECTORS, DIMENSION);
     let queries = std::sync::Arc::new(vectors.split_off(VECTORS));
     fill(&client, &vectors).await;
     for repeat in 1..=REPEATS {

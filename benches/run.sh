@@ -68,6 +68,11 @@ graph_million() { graph_on --count 1000000 --few --only hnswlib --repeats 3; }
 # Searches by raw vectors through gRPC beside the index itself.
 graph_load() { bench graph_load; }
 
+ingest_load() { bench ingest_load; }
+
+# Half an hour.
+soak() { bench ingest_load -- --minutes 30; }
+
 resize() {
   local venv=.deps/bench-pillow-venv
   if [ ! -x "$venv/bin/pillow-ready" ]; then
@@ -104,7 +109,7 @@ compose() {
 }
 
 mkdir -p benches/results
-[ "$#" -gt 0 ] || set -- load scan graph graph_load resize encoder dual_encoder image_load towers reembed train compose
+[ "$#" -gt 0 ] || set -- load scan graph graph_load ingest_load resize encoder dual_encoder image_load towers reembed train compose
 for name in "$@"; do
   echo "== $name"
   if [ "$name" = encoder ] || [ "$name" = dual_encoder ] || [ "$name" = train ]; then

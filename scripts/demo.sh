@@ -99,6 +99,8 @@ say "contact sheet: $sheet"
 finetuned=0
 say "finetuning on the drawings of a new vendor, embedding again and switching, while somebody searches"
 python3 scripts/demo_finetune.py --pictor "$bin/pictor" || finetuned=$?
+"$bin/pictor" snapshot create
+"$bin/pictor" snapshot list
 say "set-up and build $((built - began)) s, storing $((stored - built)) s, searching and finetuning $(($(now) - stored)) s"
 
 by_hand() {
@@ -116,6 +118,7 @@ $1
   $bin/pictor --url $2 generation switch vendors --field image --generation 1
   $bin/pictor --url $2 get emoji 1f600
   $bin/pictor --url $2 status
+  $bin/pictor --url $2 snapshot create
   $bin/pictor --help
 HAND
 }

@@ -40,7 +40,7 @@ pub struct ServeArgs {
     /// Bytes of memory to use [default: three quarters of the machine's].
     #[arg(long, value_name = "BYTES", env = "PICTOR_MEMORY")]
     pub memory: Option<u64>,
-    /// Bytes that the weights of loaded encoders may take [default: a quarter of --memory].
+    /// Bytes that the weights of loaded encoders may take [default: three sixteenths of --memory].
     #[arg(long, value_name = "BYTES", env = "PICTOR_ENCODER_MEMORY")]
     pub encoder_memory: Option<u64>,
     /// A file of `SCOPE KEY` lines; every call then needs a key of the right scope.

@@ -7,11 +7,14 @@ mod items;
 mod jobs;
 mod pictures;
 mod report;
+mod snapshots;
 mod spaces;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
+
+use tokio::sync::watch;
 
 pub use abilities::Takes;
 pub use catalogue::CollectionSpec;
@@ -63,6 +66,8 @@ struct Shared {
     device: String,
     started: Timestamp,
     clock: Instant,
+    /// True once a snapshot waits to take the place of the data.
+    restart: watch::Sender<bool>,
 }
 
 impl Engine {
@@ -89,8 +94,12 @@ impl Engine {
                 ..EncodeSettings::default()
             },
         )?;
-        let store = Store::open(&settings.data_dir, &StoreSettings { memory_bytes: resources.store_bytes as usize })?;
-        let settings_of_catalog = CatalogSettings::with_threads(resources.search_threads)?;
+        let store = Store::open(
+            &settings.data_dir,
+            &StoreSettings { memory_bytes: resources.store_bytes as usize, ..StoreSettings::default() },
+        )?;
+        let mut settings_of_catalog = CatalogSettings::with_threads(resources.search_threads)?;
+        settings_of_catalog.segments.tail_bytes = resources.tail_bytes as usize;
         let catalog = Arc::new(Catalog::open(store.clone(), settings_of_catalog)?);
         let jobs = Jobs::start(
             Arc::clone(&catalog),
@@ -117,6 +126,7 @@ impl Engine {
             device,
             started: Timestamp::now(),
             clock: Instant::now(),
+            restart: watch::Sender::new(false),
         };
         Ok(Self { shared: Arc::new(shared) })
     }

@@ -2,8 +2,10 @@
 
 mod commands;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
@@ -17,8 +19,12 @@ use pictor::model::device::preload_cuda;
 use pictor::model::{DeviceChoice, PrecisionChoice};
 use pictor::resources::Resources;
 use pictor::rpc::auth::ApiKeys;
-use pictor::server;
+use pictor::server::{self, End};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+/// Tenths of a second that a data folder is waited for.
+const LETTING_GO: u32 = 50;
 
 /// Vector retrieval with the encoders inside.
 #[derive(Parser)]
@@ -102,8 +108,8 @@ fn serve(settings: &ServeSettings) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
     runtime.block_on(async {
         // Bound first, so that a taken port is reported before the data is opened.
-        let grpc = TcpListener::bind(settings.grpc).await.with_context(|| format!("listening on {}", settings.grpc))?;
-        let http = TcpListener::bind(settings.http).await.with_context(|| format!("listening on {}", settings.http))?;
+        let grpc = listen(settings.grpc)?;
+        let http = listen(settings.http)?;
         for address in [settings.grpc, settings.http] {
             if !address.ip().is_loopback() && !keys.is_required() {
                 tracing::warn!("serving {address} to the network without API keys; set --api-key-file");
@@ -117,27 +123,63 @@ fn serve(settings: &ServeSettings) -> anyhow::Result<()> {
             encode_queue: settings.encode_queue,
             resources,
         };
-        let engine = tokio::task::spawn_blocking(move || Engine::open(engine_settings)).await??;
-        tracing::info!(grpc = %grpc.local_addr()?, http = %http.local_addr()?, "serving");
-        let preloading = engine.clone();
-        tokio::spawn(async move { preloading.preload().await });
-        server::run(grpc, http, engine, keys, stop_signal()?).await?;
-        tracing::info!("stopped");
-        Ok(())
+        let stop = stop_signal()?;
+        loop {
+            let engine = open(&engine_settings).await?;
+            tracing::info!(grpc = %grpc.local_addr()?, http = %http.local_addr()?, "serving");
+            let preloading = engine.clone();
+            let preload = tokio::spawn(async move { preloading.preload().await });
+            // Copies, so that clients wait rather than being refused while a snapshot takes the place of the data.
+            let listeners = [&grpc, &http].map(|listener| listener.try_clone().and_then(TcpListener::from_std));
+            let [own_grpc, own_http] = listeners;
+            let mut stopping = stop.clone();
+            // An error means that nobody is left to say it.
+            let shutdown = async move { drop(stopping.wait_for(|is_asked| *is_asked).await) };
+            let end = server::run(own_grpc?, own_http?, engine, keys.clone(), shutdown).await?;
+            if end == End::Shutdown {
+                tracing::info!("stopped");
+                return Ok(());
+            }
+            preload.abort();
+        }
     })
 }
 
-/// Completes at SIGTERM or SIGINT.
-fn stop_signal() -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
+/// Opens the data folder; an engine that served it a moment ago may still be letting go of it.
+async fn open(settings: &EngineSettings) -> anyhow::Result<Engine> {
+    let mut tries = 0..LETTING_GO;
+    loop {
+        let settings = settings.clone();
+        match tokio::task::spawn_blocking(move || Engine::open(settings)).await? {
+            Err(error) if error.reason() == "DATA_DIR_IN_USE" && tries.next().is_some() => {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            outcome => return Ok(outcome?),
+        }
+    }
+}
+
+/// A socket that outlives one engine.
+fn listen(address: SocketAddr) -> anyhow::Result<std::net::TcpListener> {
+    let bound = std::net::TcpListener::bind(address).with_context(|| format!("listening on {address}"))?;
+    bound.set_nonblocking(true)?;
+    Ok(bound)
+}
+
+/// Becomes true at SIGTERM or SIGINT.
+fn stop_signal() -> anyhow::Result<watch::Receiver<bool>> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
-    Ok(async move {
+    let (asked, stop) = watch::channel(false);
+    tokio::spawn(async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-    })
+        asked.send_replace(true);
+    });
+    Ok(stop)
 }
 
 fn embed(args: EmbedArgs) -> anyhow::Result<()> {

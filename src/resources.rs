@@ -12,6 +12,8 @@ pub struct Resources {
     pub search_threads: usize,
     pub background_threads: usize,
     pub memory_bytes: u64,
+    /// The tail of one generation: vectors that no segment holds yet.
+    pub tail_bytes: u64,
     /// RocksDB's caches and write buffers.
     pub store_bytes: u64,
     /// Weights of encoders.
@@ -50,8 +52,9 @@ impl Resources {
             background_threads: (threads / 4).max(1),
             memory_bytes,
             store_bytes: memory_bytes / 16 * 3,
-            encoder_bytes: memory_bytes / 4,
+            encoder_bytes: memory_bytes / 16 * 3,
             composer_bytes: memory_bytes / 64 * 3,
+            tail_bytes: memory_bytes / 16,
             job_bytes: memory_bytes / 8 * 3,
             query_cache_bytes: (memory_bytes / 64).min(256 << 20),
             decode_bytes: (memory_bytes / 8).min(IMAGE_DECODED_BYTES.cap),
@@ -88,9 +91,16 @@ mod tests {
                 query_cache_bytes,
                 job_bytes,
                 decode_bytes,
+                tail_bytes,
                 ..
             } = shares;
-            let sum = store_bytes + encoder_bytes + composer_bytes + query_cache_bytes + job_bytes + decode_bytes;
+            let sum = store_bytes
+                + encoder_bytes
+                + composer_bytes
+                + query_cache_bytes
+                + job_bytes
+                + decode_bytes
+                + tail_bytes;
             assert!(sum <= memory && 2 * sum > memory, "{sum} of {memory}: {shares:?}");
         }
     }

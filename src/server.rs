@@ -27,7 +27,16 @@ const HEALTH_PERIOD: Duration = Duration::from_millis(500);
 /// Services that cannot answer without their encoders.
 const NEED_ENCODERS: [&str; 3] = ["pictor.v1.Items", "pictor.v1.Search", "pictor.v1.Encoders"];
 
-/// Serves until `shutdown` completes, then lets calls in work finish, at most [`DRAIN`], and closes the engine.
+/// Why a server stopped serving.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    Shutdown,
+    /// A snapshot waits to take the place of the data: open the engine again, and serve again.
+    Restart,
+}
+
+/// Serves until `shutdown` completes or the engine asks to be opened again, then lets calls in work finish, at most [`DRAIN`], and closes the
+/// engine.
 ///
 /// # Errors
 /// [`Error::Internal`] if a listener fails, [`Error::Storage`] if the last flush does.
@@ -37,7 +46,7 @@ pub async fn run(
     engine: Engine,
     keys: ApiKeys,
     shutdown: impl Future<Output = ()> + Send + 'static,
-) -> Result<()> {
+) -> Result<End> {
     let address = http.local_addr().map_err(|error| Error::Internal(format!("the HTTP listener: {error}")))?;
     let (stop, stopping) = watch::channel(false);
     let (health, health_service) = tonic_health::server::health_reporter();
@@ -69,8 +78,11 @@ pub async fn run(
 
     let grpc_task = tokio::spawn(grpc_server);
     let mut http_task = tokio::spawn(async move { http_server.await });
-    shutdown.await;
-    tracing::info!("stopping: calls in work may finish");
+    let end = tokio::select! {
+        () = shutdown => End::Shutdown,
+        () = engine.restart_wanted() => End::Restart,
+    };
+    tracing::info!(?end, "stopping: calls in work may finish");
     // Nobody is left to receive only if a server failed already, which is reported below.
     let _ = stop.send(true);
     let until = tokio::time::Instant::now() + DRAIN;
@@ -81,12 +93,12 @@ pub async fn run(
     follower.abort();
     engine.close().await?;
     match served {
-        Ok(Ok(Ok(()))) => Ok(()),
+        Ok(Ok(Ok(()))) => Ok(end),
         Ok(Ok(Err(error))) => Err(Error::Internal(format!("gRPC server: {error}"))),
         Ok(Err(error)) => Err(Error::Internal(format!("gRPC server: {error}"))),
         Err(_) => {
             tracing::warn!("some calls were still in work after {DRAIN:?} and were cut off");
-            Ok(())
+            Ok(end)
         }
     }
 }

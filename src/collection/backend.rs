@@ -215,8 +215,11 @@ pub struct IndexReport {
     pub vectors: u64,
     /// Of those, the ones that stand in no segment yet; they are compared one by one.
     pub tail_vectors: u64,
+    pub segments: u64,
     /// Bytes of the segments' files.
     pub segment_bytes: u64,
+    /// Vectors that stand in a segment and do not count any more; they go when it is made anew.
+    pub deleted_vectors: u64,
     /// The share of sampled vectors that find themselves; `None` until there is a segment.
     pub self_retrieval: Option<f32>,
     /// How well queries of each kind were answered, as far as enough were asked.

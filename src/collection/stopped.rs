@@ -96,8 +96,7 @@ pub fn verify(folder: &Path, memory_bytes: usize) -> Result<FolderReport> {
 pub fn rebuild(folder: &Path, memory_bytes: usize, settings: CatalogSettings) -> Result<Vec<SegmentReport>> {
     let store = open(folder, memory_bytes)?;
     for file in segment_files(folder) {
-        std::fs::remove_file(&file)
-            .map_err(|error| Error::Storage(format!("cannot remove {}: {error}", file.display())))?;
+        std::fs::remove_file(&file).map_err(|error| Error::of_file("remove", &file, &error))?;
     }
     let catalog = Catalog::open(store, settings)?;
     for collection in catalog.list().into_iter().filter_map(|info| info.backend.ok()) {
@@ -117,12 +116,26 @@ pub fn compact(folder: &Path, memory_bytes: usize) -> Result<u64> {
     open(folder, memory_bytes)?.compact()
 }
 
+/// Lets a folder be opened whose log has lost writes that were durable.
+///
+/// # Errors
+/// [`Error::InvalidArgument`] if it is no data folder; [`Error::FailedPrecondition`] while a server has it open.
+pub fn accept_loss(folder: &Path) -> Result<()> {
+    check_folder(folder)?;
+    Store::accept_loss(folder)
+}
+
 fn open(folder: &Path, memory_bytes: usize) -> Result<Store> {
+    check_folder(folder)?;
+    Store::open(folder, &StoreSettings { memory_bytes, ..StoreSettings::default() })
+}
+
+fn check_folder(folder: &Path) -> Result<()> {
     if !folder.join("store").is_dir() {
         let message = format!("expected a folder that a server has written to, found none at {}", folder.display());
         return Err(Error::invalid("data-dir", message));
     }
-    Store::open(folder, &StoreSettings { memory_bytes })
+    Ok(())
 }
 
 fn report(folder: &Path, memory_bytes: usize, check: impl Fn(&Path) -> Result<usize>) -> Result<FolderReport> {

@@ -19,6 +19,8 @@ pub(crate) enum DataCommand {
     Rebuild(DataArgs),
     /// Gives the room of what was deleted back to the disk.
     Compact(DataArgs),
+    /// Lets a server start though its log has lost writes that were durable; what is lost stays lost.
+    AcceptLoss(DataArgs),
 }
 
 #[derive(Args)]
@@ -54,6 +56,10 @@ pub(crate) fn run(command: DataCommand) -> anyhow::Result<ExitCode> {
         }
         DataCommand::Compact(args) => {
             print_json(&json!({"table_bytes": stopped::compact(&args.data_dir, args.bytes())?}))?;
+        }
+        DataCommand::AcceptLoss(args) => {
+            stopped::accept_loss(&args.data_dir)?;
+            print_json(&json!({"accepted": true}))?;
         }
     }
     Ok(ExitCode::SUCCESS)

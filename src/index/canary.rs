@@ -1,7 +1,7 @@
 //! Watches how well walks answer what is really asked: texts, pictures and composed queries lie differently to the stored vectors.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -56,29 +56,19 @@ pub struct KindReport {
     pub queries: usize,
 }
 
-/// Recent queries by kind, and what they showed.
+/// Recent queries of an index, by kind.
 #[derive(Default)]
 pub struct Canary {
     kinds: [Kind; 3],
-    /// The share of sampled vectors that find themselves.
-    self_retrieval: Mutex<Option<f32>>,
-    is_measuring: AtomicBool,
 }
 
 #[derive(Default)]
 struct Kind {
     n_seen: AtomicU64,
-    /// The number of queries from which on it is worth asking whether a measurement is due.
+    /// The number of queries from which on a measurement is worth its time.
     due_at: AtomicU64,
     recent: Mutex<VecDeque<Vec<f32>>>,
-    measured: Mutex<Option<Measured>>,
-}
-
-struct Measured {
-    calibration: Calibration,
-    queries: usize,
-    /// When, and at which number of queries.
-    at: (Instant, u64),
+    measured_at: Mutex<Option<Instant>>,
 }
 
 impl Canary {
@@ -94,13 +84,67 @@ impl Canary {
             }
             recent.push_back(query.to_vec());
         }
-        seen >= of_kind.due_at.load(Ordering::Relaxed).max(KEPT as u64) && of_kind.is_due()
+        of_kind.is_due(seen)
     }
 
+    /// The kinds that enough was asked of, with what was asked; from here on they count as measured.
+    pub fn take_due(&self) -> Vec<(QueryKind, Vec<Vec<f32>>)> {
+        let is_due = |kind: &QueryKind| {
+            let of_kind = &self.kinds[*kind as usize];
+            of_kind.is_due(of_kind.n_seen.load(Ordering::Relaxed))
+        };
+        let due: Vec<QueryKind> = QueryKind::ALL.into_iter().filter(is_due).collect();
+        for kind in &due {
+            let of_kind = &self.kinds[*kind as usize];
+            of_kind.due_at.store(of_kind.n_seen.load(Ordering::Relaxed) + DUE, Ordering::Relaxed);
+            *of_kind.measured_at.lock() = Some(Instant::now());
+        }
+        due.into_iter().map(|kind| (kind, self.recent(kind))).collect()
+    }
+
+    /// The kinds that enough was asked of at any time, with what was asked lately.
+    #[must_use]
+    pub fn known(&self) -> Vec<(QueryKind, Vec<Vec<f32>>)> {
+        let all = QueryKind::ALL.into_iter().map(|kind| (kind, self.recent(kind)));
+        all.filter(|(_, queries)| queries.len() == KEPT).collect()
+    }
+
+    fn recent(&self, kind: QueryKind) -> Vec<Vec<f32>> {
+        self.kinds[kind as usize].recent.lock().iter().cloned().collect()
+    }
+}
+
+impl Kind {
+    /// After the first [`KEPT`] queries, and then after [`DUE`] more and a [`PAUSE`].
+    fn is_due(&self, seen: u64) -> bool {
+        seen >= self.due_at.load(Ordering::Relaxed).max(KEPT as u64) && {
+            let is_due = self.measured_at.lock().is_none_or(|at| at.elapsed() >= PAUSE);
+            if !is_due {
+                self.due_at.store(seen + EVERY, Ordering::Relaxed);
+            }
+            is_due
+        }
+    }
+}
+
+/// What was measured of a segment's walks.
+#[derive(Default)]
+pub struct SegmentWatch {
+    kinds: [Mutex<Option<Measured>>; 3],
+    /// The share of sampled vectors that find themselves.
+    self_retrieval: Mutex<Option<f32>>,
+}
+
+struct Measured {
+    calibration: Calibration,
+    queries: usize,
+}
+
+impl SegmentWatch {
     /// Nodes to keep for queries of a kind.
     #[must_use]
     pub fn ef(&self, segment: &Segment, kind: QueryKind, recall: f32, limit: usize) -> usize {
-        if let Some(measured) = &*self.kinds[kind as usize].measured.lock() {
+        if let Some(measured) = &*self.kinds[kind as usize].lock() {
             return measured.calibration.ef(recall, limit);
         }
         match kind {
@@ -109,40 +153,17 @@ impl Canary {
         }
     }
 
-    /// Measures the kinds that are due, unless somebody does already, and how many vectors find themselves.
+    /// Measures walks with what was asked, and how many vectors find themselves.
     ///
     /// # Errors
     /// [`crate::Error::Corruption`] if the segment is damaged.
-    pub fn measure(&self, segment: &Segment) -> Result<()> {
-        if self.is_measuring.swap(true, Ordering::SeqCst) {
-            return Ok(());
-        }
-        let outcome = self.measure_due(segment);
-        self.is_measuring.store(false, Ordering::SeqCst);
-        outcome
-    }
-
-    fn measure_due(&self, segment: &Segment) -> Result<()> {
+    pub fn measure(&self, segment: &Segment, asked: &[(QueryKind, Vec<Vec<f32>>)]) -> Result<()> {
         *self.self_retrieval.lock() = Some(segment.self_retrieval()?);
-        for kind in &self.kinds {
-            if !kind.is_due() {
-                continue;
-            }
-            let at = (Instant::now(), kind.n_seen.load(Ordering::Relaxed));
-            let queries: Vec<Vec<f32>> = kind.recent.lock().iter().cloned().collect();
-            let calibration = segment.calibrate(&queries)?;
-            *kind.measured.lock() = Some(Measured { calibration, queries: queries.len(), at });
+        for (kind, queries) in asked {
+            let calibration = segment.calibrate(queries)?;
+            *self.kinds[*kind as usize].lock() = Some(Measured { calibration, queries: queries.len() });
         }
         Ok(())
-    }
-
-    /// Forgets what was measured on a segment that is not used any more; queries are kept, and are asked of the next.
-    pub fn forget(&self) {
-        *self.self_retrieval.lock() = None;
-        for kind in &self.kinds {
-            *kind.measured.lock() = None;
-            kind.due_at.store(0, Ordering::Relaxed);
-        }
     }
 
     /// The share of sampled vectors that find themselves, if it was measured.
@@ -155,27 +176,12 @@ impl Canary {
     #[must_use]
     pub fn reports(&self, recall: f32) -> Vec<KindReport> {
         let report = |kind: QueryKind| {
-            let measured = self.kinds[kind as usize].measured.lock();
-            let Measured { calibration, queries, .. } = measured.as_ref()?;
+            let measured = self.kinds[kind as usize].lock();
+            let Measured { calibration, queries } = measured.as_ref()?;
             let ef = calibration.ef(recall, 10);
             Some(KindReport { kind, recall: calibration.recall(ef), ef, queries: *queries })
         };
         QueryKind::ALL.into_iter().filter_map(report).collect()
-    }
-}
-
-impl Kind {
-    /// After the first [`KEPT`] queries, and then after [`DUE`] more and a [`PAUSE`].
-    fn is_due(&self) -> bool {
-        let seen = self.n_seen.load(Ordering::Relaxed);
-        let is_due = match &*self.measured.lock() {
-            None => seen >= KEPT as u64,
-            Some(Measured { at: (time, number), .. }) => seen >= number + DUE && time.elapsed() >= PAUSE,
-        };
-        if !is_due {
-            self.due_at.store(seen + EVERY, Ordering::Relaxed);
-        }
-        is_due
     }
 }
 
@@ -189,16 +195,14 @@ mod tests {
         let due = |n: u64| (0..n).filter(|_| canary.note(QueryKind::Text, &[1.0])).count();
         assert_eq!(due(KEPT as u64 - 1), 0);
         assert_eq!(due(1), 1);
-        let measured =
-            |at: Instant| Measured { calibration: Calibration::default(), queries: 1, at: (at, KEPT as u64) };
-        *canary.kinds[QueryKind::Text as usize].measured.lock() = Some(measured(Instant::now()));
+        let [(QueryKind::Text, queries)] = &canary.take_due()[..] else { panic!("texts alone are due") };
+        assert_eq!(queries.len(), KEPT);
         assert_eq!(due(10 * DUE), 0, "not again at once, whatever is asked");
+        assert!(canary.take_due().is_empty());
         let Some(before) = Instant::now().checked_sub(PAUSE) else { return };
-        *canary.kinds[QueryKind::Text as usize].measured.lock() = Some(measured(before));
+        *canary.kinds[QueryKind::Text as usize].measured_at.lock() = Some(before);
         assert!(due(2 * EVERY) > 0);
-        assert_eq!(canary.kinds[QueryKind::Text as usize].recent.lock().len(), KEPT);
+        assert_eq!(canary.known().len(), 1);
         assert!(!canary.note(QueryKind::Image, &[1.0]), "kinds are apart");
-        canary.forget();
-        assert!(canary.reports(0.99).is_empty());
     }
 }

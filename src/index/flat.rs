@@ -1,10 +1,11 @@
-//! The exact index: compares the query with every vector.
+//! The exact index: compares the query with every vector, or first with codes that tell which vectors need no comparing.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use super::coarse::{CoarseCodes, CoarseQuery, CoarseScratch};
 use super::{Candidates, Found, IndexSearch, Neighbour, TopK, VectorIndex, VectorKey};
 use crate::Result;
 use crate::distance;
@@ -23,6 +24,8 @@ pub struct FlatIndex {
     keys: Vec<VectorKey>,
     /// The rows of each item.
     rows: HashMap<u64, Vec<u32>>,
+    /// If scans look at codes first.
+    coarse: Option<CoarseCodes>,
     pool: Option<Arc<rayon::ThreadPool>>,
 }
 
@@ -31,7 +34,31 @@ impl FlatIndex {
     #[must_use]
     pub fn new(dimension: usize, pool: Option<Arc<rayon::ThreadPool>>) -> Self {
         let rows_per_chunk = (CHUNK_BYTES / (4 * dimension.max(1))).max(1);
-        Self { dimension, rows_per_chunk, chunks: Vec::new(), keys: Vec::new(), rows: HashMap::new(), pool }
+        let (chunks, keys, rows) = (Vec::new(), Vec::new(), HashMap::new());
+        Self { dimension, rows_per_chunk, chunks, keys, rows, coarse: None, pool }
+    }
+
+    /// As [`FlatIndex::new`], with a quarter of the memory more and searches that read a quarter as much; they find the same.
+    #[must_use]
+    pub fn with_codes(dimension: usize, pool: Option<Arc<rayon::ThreadPool>>) -> Self {
+        Self { coarse: Some(CoarseCodes::new(dimension)), ..Self::new(dimension, pool) }
+    }
+
+    /// Every vector, in no order that means anything.
+    pub fn iter(&self) -> impl Iterator<Item = (VectorKey, &[f32])> {
+        self.keys.iter().enumerate().map(|(row, &key)| (key, self.row(row)))
+    }
+
+    /// Removes one vector, if it is there.
+    pub fn remove_key(&mut self, key: VectorKey) {
+        let Some(row) = self.row_of(key) else { return };
+        if let Some(rows) = self.rows.get_mut(&key.item) {
+            rows.retain(|&other| other as usize != row);
+            if rows.is_empty() {
+                self.rows.remove(&key.item);
+            }
+        }
+        self.drop_row(row);
     }
 
     /// The vector under a key.
@@ -48,6 +75,9 @@ impl FlatIndex {
         let row = u32::try_from(self.keys.len()).expect("an index holds fewer than 2^32 vectors");
         let chunk = self.chunks.last_mut().expect("a chunk was added when the last one was full");
         chunk.extend_from_slice(vector);
+        if let Some(coarse) = &mut self.coarse {
+            coarse.push(vector);
+        }
         self.keys.push(key);
         self.rows.entry(key.item).or_default().push(row);
     }
@@ -79,6 +109,9 @@ impl FlatIndex {
             let entry = rows.iter_mut().find(|entry| **entry as usize == last).expect("the last row is listed");
             *entry = row as u32;
         }
+        if let Some(coarse) = &mut self.coarse {
+            coarse.swap_remove(row);
+        }
         self.keys.pop();
         let chunk = self.chunks.last_mut().expect("a row stands in a chunk");
         chunk.truncate(chunk.len() - self.dimension);
@@ -96,6 +129,19 @@ impl FlatIndex {
     ) -> TopK<'c> {
         let dot = distance::best().dot;
         let mut top = TopK::new(limit, candidates);
+        if let Some(coarse) = &self.coarse {
+            let (asked, mut scratch) = (CoarseQuery::new(query), CoarseScratch::default());
+            for chunk in chunks {
+                let first = chunk * self.rows_per_chunk;
+                let rows = first..self.keys.len().min(first + self.rows_per_chunk);
+                for (row, most) in coarse.most(rows, &asked, &mut scratch) {
+                    if most >= top.threshold() {
+                        top.offer(Neighbour { key: self.keys[row], score: dot(query, self.row(row)) });
+                    }
+                }
+            }
+            return top;
+        }
         for chunk in chunks {
             let first = chunk * self.rows_per_chunk;
             let rows = self.chunks[chunk].chunks_exact(self.dimension);
@@ -123,13 +169,18 @@ impl VectorIndex for FlatIndex {
         let vectors = self.chunks.len() * self.rows_per_chunk * self.dimension * size_of::<f32>();
         let keys = self.keys.capacity() * size_of::<VectorKey>();
         let rows = self.rows.capacity() * (size_of::<(u64, Vec<u32>)>() + 1) + self.keys.len() * 16;
-        vectors + keys + rows
+        vectors + keys + rows + self.coarse.as_ref().map_or(0, CoarseCodes::bytes)
     }
 
     fn insert(&mut self, vectors: &[(VectorKey, &[f32])]) {
         for &(key, vector) in vectors {
             match self.row_of(key) {
-                Some(row) => self.row_mut(row).copy_from_slice(vector),
+                Some(row) => {
+                    self.row_mut(row).copy_from_slice(vector);
+                    if let Some(coarse) = &mut self.coarse {
+                        coarse.set(row, vector);
+                    }
+                }
                 None => self.push(key, vector),
             }
         }
@@ -190,8 +241,12 @@ mod tests {
 
     #[test]
     fn a_changed_index_finds_what_a_fresh_one_finds() {
-        let dimension = 24;
-        let mut index = FlatIndex::new(dimension, None);
+        check_changes(FlatIndex::new(24, None));
+        check_changes(FlatIndex::with_codes(24, None));
+    }
+
+    fn check_changes(mut index: FlatIndex) {
+        let dimension = index.dimension;
         // Small chunks, so that rows move between them.
         index.rows_per_chunk = 3;
         let mut expected = std::collections::BTreeMap::new();
@@ -200,6 +255,9 @@ mod tests {
             if step % 3 == 2 {
                 index.remove(&[item, 1000]);
                 expected.retain(|stored: &VectorKey, _| stored.item != item);
+            } else if step % 7 == 3 {
+                index.remove_key(key(item, 1));
+                expected.remove(&key(item, 1));
             } else {
                 for part in 0..(step % 4) as u32 {
                     let values = vector(step * 10 + u64::from(part), dimension);
@@ -212,6 +270,8 @@ mod tests {
             let query = vector(step, dimension);
             assert_eq!(index.len(), expected.len());
             assert_eq!(search(&index, &query, 5), search(&fresh, &query, 5), "step {step}");
+            let stored: std::collections::BTreeMap<_, _> = index.iter().map(|(key, row)| (key, row.to_vec())).collect();
+            assert_eq!(stored, expected, "step {step}");
         }
     }
 

@@ -1,70 +1,98 @@
-//! The index of a field's generation: a segment that does not change, and a tail of vectors that no segment holds yet.
+//! The index of a field's generation: segments that do not change, and a tail of vectors that no segment holds yet.
 
 use std::collections::HashSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::graph::{Segment, SegmentSearch};
-use super::{Canary, Candidates, FlatIndex, Found, IndexSearch, Neighbour, TopK, VectorIndex, VectorKey};
+use super::graph::{Rows, Segment, SegmentSearch, SegmentWriter};
+use super::sealed::Sealed;
+use super::{Canary, Candidates, FlatIndex, Found, Growth, IndexSearch, SegmentPlan, TopK, VectorIndex, VectorKey};
 use crate::{Error, Result};
 
-/// Vectors in a segment and a tail. What is removed from a segment is only marked.
+/// Vectors in segments and a tail; each key counts in one place only. What is removed from a segment is only marked.
 pub struct SegmentedIndex {
     dimension: usize,
     pool: Option<Arc<rayon::ThreadPool>>,
     tail: FlatIndex,
-    sealed: Option<Sealed>,
-    /// What has changed since a new segment began to be built.
-    changes: Option<Changes>,
+    /// The oldest first.
+    segments: Vec<Sealed>,
+    begun: Option<Begun>,
     canary: Arc<Canary>,
 }
 
-/// A segment with the marks of what is not there any more.
-struct Sealed {
-    segment: Arc<Segment>,
-    /// A bit for each key's place.
-    hidden: Vec<u64>,
-    n_hidden: usize,
-}
-
-#[derive(Default)]
-struct Changes {
+/// A segment in the making.
+struct Begun {
+    /// What was in the tail when it began; nothing is added to it any more.
+    frozen: Option<FlatIndex>,
+    /// The segments that it replaces.
+    sources: Vec<Arc<Segment>>,
     removed: HashSet<u64>,
     inserted: HashSet<VectorKey>,
 }
 
+/// What a segment is made of. Reads nothing but segments, which do not change.
+pub struct Sources {
+    writer: SegmentWriter,
+    segments: Vec<(Arc<Segment>, Vec<u32>)>,
+}
+
+impl Sources {
+    /// Collects the vectors; `None` if there are none.
+    ///
+    /// # Errors
+    /// [`Error::Corruption`] if a segment is damaged.
+    pub fn collect(mut self) -> Result<Option<SegmentWriter>> {
+        for (segment, places) in &self.segments {
+            // What was seen to be right may have been read from the disk again since.
+            segment.recheck()?;
+            for &place in places {
+                self.writer.push_row(segment.key(place), segment.rows(), segment.node(place));
+            }
+        }
+        Ok(Some(self.writer).filter(|writer| !writer.is_empty()))
+    }
+}
+
 impl SegmentedIndex {
-    /// An empty index; large scans of the tail are split over `pool`.
+    /// An empty index; large scans are split over `pool`.
     #[must_use]
     pub fn new(dimension: usize, pool: Option<Arc<rayon::ThreadPool>>) -> Self {
-        let tail = FlatIndex::new(dimension, pool.clone());
-        Self { dimension, pool, tail, sealed: None, changes: None, canary: Arc::default() }
+        let tail = FlatIndex::with_codes(dimension, pool.clone());
+        Self { dimension, pool, tail, segments: Vec::new(), begun: None, canary: Arc::default() }
     }
 
-    /// The index of a segment alone, with every key hidden until [`SegmentedIndex::confirm`] shows it.
+    /// The index of segments alone, the oldest first, with every key hidden until [`SegmentedIndex::confirm`] shows it.
     #[must_use]
-    pub fn of_segment(segment: Segment, pool: Option<Arc<rayon::ThreadPool>>) -> Self {
-        let mut index = Self::new(segment.dimension(), pool);
-        let (hidden, n_hidden) = (vec![u64::MAX; segment.n_keys().div_ceil(64)], segment.n_keys());
-        index.sealed = Some(Sealed { segment: Arc::new(segment), hidden, n_hidden });
-        index
+    pub fn of_segments(dimension: usize, segments: Vec<Segment>, pool: Option<Arc<rayon::ThreadPool>>) -> Self {
+        let segments = segments.into_iter().map(|segment| Sealed::new(Arc::new(segment), true)).collect();
+        Self { segments, ..Self::new(dimension, pool) }
     }
 
-    /// Shows a key of the segment if its vector is the one given, or else puts the vector in the tail.
-    pub fn confirm(&mut self, key: VectorKey, vector: &[f32], rows: &mut super::graph::Rows) {
-        let sealed = self.sealed.as_mut();
-        match sealed.and_then(|sealed| Some((sealed.segment.place(key)?, sealed))) {
-            Some((place, sealed)) if sealed.segment.holds(place, vector, rows) => sealed.show(place),
-            _ => self.tail.insert(&[(key, vector)]),
+    /// Shows a key in the newest segment that has this vector for it, or else puts the vector in the tail.
+    pub fn confirm(&mut self, key: VectorKey, vector: &[f32], rows: &mut Rows) {
+        for sealed in self.segments.iter_mut().rev() {
+            if let Some(place) = sealed.segment().place(key)
+                && sealed.segment().holds(place, vector, rows)
+            {
+                return sealed.show(place);
+            }
         }
+        self.tail.insert(&[(key, vector)]);
     }
 
-    /// The segment in use.
+    /// Lets go of segments that show nothing, and gives their files.
+    pub fn prune(&mut self) -> Vec<PathBuf> {
+        let gone = |sealed: &mut Sealed| sealed.n_live() == 0;
+        self.segments.extract_if(.., gone).map(|sealed| sealed.segment().path().to_owned()).collect()
+    }
+
+    /// The segments in use, the oldest first.
     #[must_use]
-    pub fn segment(&self) -> Option<&Arc<Segment>> {
-        self.sealed.as_ref().map(|sealed| &sealed.segment)
+    pub fn segments(&self) -> &[Sealed] {
+        &self.segments
     }
 
-    /// What watches the searches of this index.
+    /// The queries that were asked lately.
     #[must_use]
     pub fn canary(&self) -> &Arc<Canary> {
         &self.canary
@@ -73,85 +101,106 @@ impl SegmentedIndex {
     /// Vectors that no segment holds.
     #[must_use]
     pub fn tail_len(&self) -> usize {
-        self.tail.len()
+        self.tail.len() + self.frozen().map_or(0, VectorIndex::len)
+    }
+
+    fn frozen(&self) -> Option<&FlatIndex> {
+        self.begun.as_ref()?.frozen.as_ref()
     }
 
     /// True if this vector is what the index holds under the key.
     #[must_use]
-    pub fn holds(&self, key: VectorKey, vector: &[f32], rows: &mut super::graph::Rows) -> bool {
-        if let Some(found) = self.tail.get(key) {
+    pub fn holds(&self, key: VectorKey, vector: &[f32], rows: &mut Rows) -> bool {
+        if let Some(found) = self.tail.get(key).or_else(|| self.frozen()?.get(key)) {
             return found == vector;
         }
-        let sealed = self.sealed.as_ref();
-        let found = sealed.and_then(|sealed| Some((sealed.segment.place(key)?, sealed)));
-        found.is_some_and(|(place, sealed)| !sealed.is_hidden(place) && sealed.segment.holds(place, vector, rows))
+        self.segments.iter().any(|sealed| {
+            let place = sealed.segment().place(key).filter(|&place| !sealed.is_hidden(place));
+            place.is_some_and(|place| sealed.segment().holds(place, vector, rows))
+        })
     }
 
-    /// Begins to note changes: what is in the store now is about to become a segment.
-    pub fn begin_segment(&mut self) {
-        self.changes = Some(Changes::default());
+    /// What should become a segment now; nothing while one is being made.
+    #[must_use]
+    pub fn due(&self, growth: &Growth, is_idle: bool) -> Option<SegmentPlan> {
+        let sizes: Vec<_> = self.segments.iter().map(Sealed::size).collect();
+        growth.next(self.tail.len(), &sizes, is_idle).filter(|_| self.begun.is_none())
+    }
+
+    /// Begins a segment and to note what changes meanwhile. [`SegmentedIndex::sources`] says what it is made of.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if one was begun already.
+    pub fn begin_segment(&mut self, plan: &SegmentPlan) -> Result<()> {
+        if self.begun.is_some() {
+            return Err(Error::Internal("two segments of one index were begun at once".to_owned()));
+        }
+        let of_place = |&place: &usize| Some(Arc::clone(self.segments.get(place)?.segment()));
+        let sources = plan.segments.iter().filter_map(of_place).collect();
+        let empty = || FlatIndex::with_codes(self.dimension, self.pool.clone());
+        let frozen = plan.takes_tail.then(empty).map(|empty| std::mem::replace(&mut self.tail, empty));
+        self.begun = Some(Begun { frozen, sources, removed: HashSet::new(), inserted: HashSet::new() });
+        Ok(())
+    }
+
+    /// What the segment that was begun is made of, if nothing has changed since.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if none was begun.
+    pub fn sources(&self) -> Result<Sources> {
+        let begun = self.begun.as_ref().ok_or_else(not_begun)?;
+        let is_source = |sealed: &&Sealed| begun.sources.iter().any(|source| Arc::ptr_eq(source, sealed.segment()));
+        let segments: Vec<_> = self.segments.iter().filter(is_source).map(Sealed::live_places).collect();
+        let n_sealed: usize = segments.iter().map(|(_, places)| places.len()).sum();
+        let n_frozen = begun.frozen.as_ref().map_or(0, VectorIndex::len);
+        let mut writer = SegmentWriter::new(self.dimension, n_sealed + n_frozen);
+        begun.frozen.iter().flat_map(FlatIndex::iter).for_each(|(key, vector)| writer.push(key, vector));
+        Ok(Sources { writer, segments })
     }
 
     /// Forgets a segment that could not be built.
     pub fn abandon_segment(&mut self) {
-        self.changes = None;
+        let Some(mut frozen) = self.begun.take().and_then(|begun| begun.frozen) else { return };
+        // The shorter one is moved.
+        if frozen.len() < self.tail.len() {
+            std::mem::swap(&mut frozen, &mut self.tail);
+        }
+        self.tail.iter().for_each(|(key, vector)| frozen.insert(&[(key, vector)]));
+        self.tail = frozen;
     }
 
-    /// Puts a segment in the place of everything that was there when it began to be built; gives the file of the one before.
+    /// Puts a segment in the place of what it was made of, or lets go of that if nothing was left of it; gives the files that are not used
+    /// any more.
     ///
     /// # Errors
     /// [`Error::Internal`] if no segment was begun.
-    pub fn publish(&mut self, segment: Segment) -> Result<Option<std::path::PathBuf>> {
-        let Some(changes) = self.changes.take() else {
-            return Err(Error::Internal("a segment was built that nobody began".to_owned()));
+    pub fn publish(&mut self, segment: Option<Segment>) -> Result<Vec<PathBuf>> {
+        let begun = self.begun.take().ok_or_else(not_begun)?;
+        let is_source = |sealed: &mut Sealed| begun.sources.iter().any(|source| Arc::ptr_eq(source, sealed.segment()));
+        let replaced: Vec<PathBuf> =
+            self.segments.extract_if(.., is_source).map(|sealed| sealed.segment().path().to_owned()).collect();
+        if let Some(segment) = segment {
+            let mut sealed = Sealed::new(Arc::new(segment), false);
+            begun.removed.iter().for_each(|&item| sealed.hide_item(item));
+            begun.inserted.iter().for_each(|&key| sealed.hide(key));
+            self.segments.push(sealed);
+        }
+        Ok(replaced)
+    }
+
+    /// Lets go of a segment and gives its keys that counted; whoever calls puts their vectors in again. A segment that is being made of it
+    /// must be abandoned before.
+    pub fn take_out(&mut self, segment: &Arc<Segment>) -> Vec<VectorKey> {
+        let Some(at) = self.segments.iter().position(|sealed| Arc::ptr_eq(sealed.segment(), segment)) else {
+            return Vec::new();
         };
-        let hidden = vec![0; segment.n_keys().div_ceil(64)];
-        let mut sealed = Sealed { hidden, n_hidden: 0, segment: Arc::new(segment) };
-        for &item in &changes.removed {
-            sealed.hide_item(item);
-        }
-        let mut tail = FlatIndex::new(self.dimension, self.pool.clone());
-        for &key in &changes.inserted {
-            if let Some(vector) = self.tail.get(key) {
-                tail.insert(&[(key, vector)]);
-            }
-            sealed.hide(key);
-        }
-        self.tail = tail;
-        self.canary.forget();
-        Ok(self.sealed.replace(sealed).map(|before| before.segment.path().to_owned()))
+        let (segment, places) = self.segments.remove(at).live_places();
+        places.into_iter().map(|place| segment.key(place)).collect()
     }
 }
 
-impl Sealed {
-    fn is_hidden(&self, place: u32) -> bool {
-        self.hidden[place as usize / 64] >> (place % 64) & 1 == 1
-    }
-
-    fn show(&mut self, place: u32) {
-        if self.is_hidden(place) {
-            self.hidden[place as usize / 64] &= !(1 << (place % 64));
-            self.n_hidden -= 1;
-        }
-    }
-
-    fn hide_place(&mut self, place: u32) {
-        if !self.is_hidden(place) {
-            self.hidden[place as usize / 64] |= 1 << (place % 64);
-            self.n_hidden += 1;
-        }
-    }
-
-    fn hide(&mut self, key: VectorKey) {
-        if let Some(place) = self.segment.place(key) {
-            self.hide_place(place);
-        }
-    }
-
-    fn hide_item(&mut self, item: u64) {
-        let places: Vec<u32> = self.segment.item_places(item).collect();
-        places.into_iter().for_each(|place| self.hide_place(place));
-    }
+fn not_begun() -> Error {
+    Error::Internal("a segment was built that nobody began".to_owned())
 }
 
 impl VectorIndex for SegmentedIndex {
@@ -160,22 +209,23 @@ impl VectorIndex for SegmentedIndex {
     }
 
     fn len(&self) -> usize {
-        self.tail.len() + self.sealed.as_ref().map_or(0, |sealed| sealed.segment.n_keys() - sealed.n_hidden)
+        self.tail_len() + self.segments.iter().map(Sealed::n_live).sum::<usize>()
     }
 
     fn bytes(&self) -> usize {
-        let of_segment = |sealed: &Sealed| sealed.segment.memory_bytes() + sealed.hidden.len() * 8;
-        self.tail.bytes() + self.sealed.as_ref().map_or(0, of_segment)
+        let sealed: usize = self.segments.iter().map(Sealed::bytes).sum();
+        self.tail.bytes() + self.frozen().map_or(0, VectorIndex::bytes) + sealed
     }
 
     fn insert(&mut self, vectors: &[(VectorKey, &[f32])]) {
         self.tail.insert(vectors);
         for &(key, _) in vectors {
-            if let Some(sealed) = &mut self.sealed {
-                sealed.hide(key);
-            }
-            if let Some(changes) = &mut self.changes {
-                changes.inserted.insert(key);
+            self.segments.iter_mut().for_each(|sealed| sealed.hide(key));
+            if let Some(begun) = &mut self.begun {
+                begun.inserted.insert(key);
+                if let Some(frozen) = &mut begun.frozen {
+                    frozen.remove_key(key);
+                }
             }
         }
     }
@@ -183,32 +233,40 @@ impl VectorIndex for SegmentedIndex {
     fn remove(&mut self, items: &[u64]) {
         self.tail.remove(items);
         for &item in items {
-            if let Some(sealed) = &mut self.sealed {
-                sealed.hide_item(item);
-            }
-            if let Some(changes) = &mut self.changes {
-                changes.removed.insert(item);
+            self.segments.iter_mut().for_each(|sealed| sealed.hide_item(item));
+        }
+        if let Some(begun) = &mut self.begun {
+            begun.removed.extend(items);
+            if let Some(frozen) = &mut begun.frozen {
+                frozen.remove(items);
             }
         }
     }
 
     fn search(&self, query: &[f32], search: IndexSearch, candidates: &dyn Candidates) -> Result<Found> {
-        let tail = self.tail.search(query, search, candidates)?;
-        let Some(sealed) = &self.sealed else { return Ok(tail) };
-        let segment = &sealed.segment;
-        let settings = SegmentSearch {
-            limit: search.limit.max(1),
-            ef: search.ef.unwrap_or_else(|| self.canary.ef(segment, search.kind, search.recall, search.limit)),
-            exact: search.exact,
-            pool: self.pool.as_deref(),
-            is_hidden: &|place| sealed.is_hidden(place),
-        };
-        let (mut neighbours, exact): (Vec<Neighbour>, bool) = segment.search(query, settings, candidates)?;
-        if !tail.neighbours.is_empty() {
-            let mut top = TopK::new(search.limit, candidates);
-            tail.neighbours.into_iter().chain(neighbours).for_each(|neighbour| top.offer(neighbour));
-            neighbours = top.into_sorted();
+        let mut found = self.tail.search(query, search, candidates)?;
+        let mut more = Vec::new();
+        if let Some(frozen) = self.frozen() {
+            more.extend(frozen.search(query, search, candidates)?.neighbours);
         }
-        Ok(Found { neighbours, exact })
+        for sealed in &self.segments {
+            let segment = sealed.segment();
+            let settings = SegmentSearch {
+                limit: search.limit.max(1),
+                ef: search.ef.unwrap_or_else(|| sealed.watch().ef(segment, search.kind, search.recall, search.limit)),
+                exact: search.exact,
+                pool: self.pool.as_deref(),
+                is_hidden: &|place| sealed.is_hidden(place),
+            };
+            let (neighbours, exact) = segment.search(query, settings, candidates)?;
+            more.extend(neighbours);
+            found.exact &= exact;
+        }
+        if !more.is_empty() {
+            let mut top = TopK::new(search.limit, candidates);
+            found.neighbours.into_iter().chain(more).for_each(|neighbour| top.offer(neighbour));
+            found.neighbours = top.into_sorted();
+        }
+        Ok(found)
     }
 }

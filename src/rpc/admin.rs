@@ -1,20 +1,17 @@
-//! The `Admin` service. Snapshots come with their own issue and answer UNIMPLEMENTED until then.
+//! The `Admin` service.
 
 use pictor_proto::v1;
 use pictor_proto::v1::admin_server::Admin;
 use tonic::{Request, Response, Status};
 
 use super::convert::values::timestamp_to_proto;
-use super::status::{answer, to_status};
+use super::status::answer;
 use crate::collection::backend::{IndexReport, KindReport};
 use crate::engine::Engine;
-use crate::types::{Error, limits};
+use crate::store::SnapshotInfo;
+use crate::types::limits;
 
 pub(super) struct AdminService(pub Engine);
-
-fn no_snapshots() -> Status {
-    to_status(&Error::Unsupported("taking snapshots".to_owned()))
-}
 
 #[tonic::async_trait]
 impl Admin for AdminService {
@@ -80,28 +77,32 @@ impl Admin for AdminService {
         &self,
         _: Request<v1::CreateSnapshotRequest>,
     ) -> Result<Response<v1::CreateSnapshotResponse>, Status> {
-        Err(no_snapshots())
+        answer(self.0.create_snapshot().await, |snapshot| v1::CreateSnapshotResponse {
+            snapshot: Some(snapshot_to_proto(snapshot)),
+        })
     }
 
     async fn list_snapshots(
         &self,
         _: Request<v1::ListSnapshotsRequest>,
     ) -> Result<Response<v1::ListSnapshotsResponse>, Status> {
-        Err(no_snapshots())
+        answer(self.0.list_snapshots().await, |snapshots| v1::ListSnapshotsResponse {
+            snapshots: snapshots.into_iter().map(snapshot_to_proto).collect(),
+        })
     }
 
     async fn restore_snapshot(
         &self,
-        _: Request<v1::RestoreSnapshotRequest>,
+        request: Request<v1::RestoreSnapshotRequest>,
     ) -> Result<Response<v1::RestoreSnapshotResponse>, Status> {
-        Err(no_snapshots())
+        answer(self.0.restore_snapshot(request.into_inner().name).await, |()| v1::RestoreSnapshotResponse {})
     }
 
     async fn delete_snapshot(
         &self,
-        _: Request<v1::DeleteSnapshotRequest>,
+        request: Request<v1::DeleteSnapshotRequest>,
     ) -> Result<Response<v1::DeleteSnapshotResponse>, Status> {
-        Err(no_snapshots())
+        answer(self.0.delete_snapshot(request.into_inner().name).await, |()| v1::DeleteSnapshotResponse {})
     }
 }
 
@@ -118,7 +119,14 @@ fn index_to_proto(index: IndexReport) -> v1::IndexStats {
         vectors: index.vectors,
         tail_vectors: index.tail_vectors,
         segment_bytes: index.segment_bytes,
+        segments: index.segments,
+        deleted_vectors: index.deleted_vectors,
         self_retrieval: index.self_retrieval,
         kinds: index.kinds.into_iter().map(kind).collect(),
     }
+}
+
+fn snapshot_to_proto(snapshot: SnapshotInfo) -> v1::Snapshot {
+    let SnapshotInfo { name, created, bytes } = snapshot;
+    v1::Snapshot { name, created: Some(timestamp_to_proto(created)), bytes }
 }

@@ -27,21 +27,30 @@ pub(super) fn prepare(database: &Database, folder: &str) -> Result<()> {
     let found: u32 = text.parse().ok().filter(|&number| number > 0).ok_or_else(|| {
         Error::Corruption(format!("{folder} has the unreadable format number {text:?}; restore it from a snapshot"))
     })?;
-    if found > FORMAT {
-        return Err(Error::FailedPrecondition {
-            reason: "DATA_FORMAT_TOO_NEW",
-            message: format!(
-                "{folder} was written in format {found} by a newer Pictor and this one reads up to {FORMAT}; \
-                 start the newer version, or restore a snapshot taken before the upgrade"
-            ),
-        });
-    }
+    refuse_newer(found, folder)?;
     for step in found..FORMAT {
         UPGRADES[step as usize - 1](database)?;
         database.sync()?;
         write(database, step + 1)?;
     }
     Ok(())
+}
+
+/// Refuses what a newer program wrote.
+///
+/// # Errors
+/// [`Error::FailedPrecondition`] with `DATA_FORMAT_TOO_NEW`.
+pub(super) fn refuse_newer(found: u32, folder: &str) -> Result<()> {
+    if found <= FORMAT {
+        return Ok(());
+    }
+    Err(Error::FailedPrecondition {
+        reason: "DATA_FORMAT_TOO_NEW",
+        message: format!(
+            "{folder} was written in format {found} by a newer Pictor and this one reads up to {FORMAT}; \
+             start the newer version, or restore a snapshot taken before the upgrade"
+        ),
+    })
 }
 
 fn write(database: &Database, number: u32) -> Result<()> {

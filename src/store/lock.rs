@@ -18,7 +18,7 @@ impl FolderLock {
     /// [`Error::FailedPrecondition`] with `DATA_DIR_IN_USE` if another process (or this one) has it.
     pub(super) fn take(folder: &Path) -> Result<Self> {
         let path = folder.join("pictor.lock");
-        let cannot = |error: std::io::Error| Error::Storage(format!("cannot lock {}: {error}", path.display()));
+        let cannot = |error: std::io::Error| Error::of_file("lock", &path, &error);
         let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(cannot)?;
         match file.try_lock() {
             Ok(()) => Ok(Self { file }),

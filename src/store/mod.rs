@@ -3,6 +3,7 @@
 //! RocksDB is the truth; everything that an index holds can be built again from here. No other folder says `rocksdb`.
 
 mod audit;
+mod backup;
 mod batch;
 mod error;
 mod families;
@@ -13,12 +14,15 @@ mod lock;
 mod open;
 mod record;
 mod rocks;
+mod room;
 mod scan;
 mod snapshot;
 mod sync_gate;
 mod unique;
+mod watermark;
 
 pub use audit::{AuditReport, AuditScope, LiveGeneration, audit};
+pub use backup::SnapshotInfo;
 pub use batch::Batch;
 pub use format::FORMAT;
 pub use jobs::{JobRecord, JobState, Jobs};

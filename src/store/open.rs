@@ -3,16 +3,18 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::batch::Batch;
 use super::families::{ALL, Family};
 use super::jobs::Jobs;
 use super::lock::FolderLock;
 use super::rocks::Database;
+use super::room::Room;
 use super::snapshot::Snapshot;
 use super::sync_gate::SyncGate;
-use super::{format, keys, unique_id};
+use super::watermark::Watermark;
+use super::{backup, format, keys, unique_id};
 use crate::{Error, Result};
 
 /// How a store is opened.
@@ -20,11 +22,13 @@ use crate::{Error, Result};
 pub struct StoreSettings {
     /// Bounds block cache, write buffers, indexes, filters and blob cache together.
     pub memory_bytes: usize,
+    /// Bytes of the disk that writers leave free; by default 256 MiB, or a twentieth of a small disk.
+    pub reserve_bytes: Option<u64>,
 }
 
 impl Default for StoreSettings {
     fn default() -> Self {
-        Self { memory_bytes: 256 << 20 }
+        Self { memory_bytes: 256 << 20, reserve_bytes: None }
     }
 }
 
@@ -38,8 +42,12 @@ pub struct Store {
 struct Shared {
     gate: SyncGate,
     database: Arc<Database>,
+    watermark: Arc<Watermark>,
+    room: Room,
     /// Serialises changes of `meta`'s counters.
     meta: Mutex<()>,
+    /// Serialises the making, removing and restoring of snapshots.
+    backup: Mutex<()>,
     server_id: String,
     folder: PathBuf,
     _lock: FolderLock,
@@ -52,15 +60,35 @@ impl Store {
     /// [`Error::FailedPrecondition`] with `DATA_DIR_IN_USE` or `DATA_FORMAT_TOO_NEW`, [`Error::Corruption`],
     /// [`Error::StorageFull`], [`Error::Storage`].
     pub fn open(folder: &Path, settings: &StoreSettings) -> Result<Self> {
-        std::fs::create_dir_all(folder)
-            .map_err(|error| Error::Storage(format!("cannot create {}: {error}", folder.display())))?;
+        std::fs::create_dir_all(folder).map_err(|error| Error::of_file("make", folder, &error))?;
         let lock = FolderLock::take(folder)?;
-        let database = Arc::new(Database::open(&folder.join("store"), settings.memory_bytes.max(8 << 20))?);
+        backup::settle(folder)?;
+        let path = folder.join("store");
+        let database = Arc::new(Database::open(&path, settings.memory_bytes.max(8 << 20))?);
+        let watermark = Arc::new(Watermark::new(&path));
+        watermark.check(database.newest_write())?;
         format::prepare(&database, &folder.display().to_string())?;
         let server_id = server_id(&database)?;
-        let of_gate = Arc::clone(&database);
-        let gate = SyncGate::start(move || of_gate.sync())?;
-        let shared = Shared { gate, database, meta: Mutex::new(()), server_id, folder: folder.to_owned(), _lock: lock };
+        let of_gate = (Arc::clone(&database), Arc::clone(&watermark));
+        let gate = SyncGate::start(move || {
+            let (database, watermark) = &of_gate;
+            let newest = database.newest_write();
+            database.sync()?;
+            watermark.note(newest, false);
+            Ok(())
+        })?;
+        let room = Room::new(folder, settings.reserve_bytes);
+        let shared = Shared {
+            gate,
+            database,
+            watermark,
+            room,
+            meta: Mutex::new(()),
+            backup: Mutex::new(()),
+            server_id,
+            folder: folder.to_owned(),
+            _lock: lock,
+        };
         let store = Self { shared: Arc::new(shared) };
         store.jobs().mark_interrupted()?;
         Ok(store)
@@ -107,6 +135,23 @@ impl Store {
         self.shared.gate.wait()
     }
 
+    /// Refuses what would take `bytes` more of the disk if too little were left.
+    ///
+    /// # Errors
+    /// [`Error::StorageFull`].
+    pub fn check_room(&self, bytes: u64) -> Result<()> {
+        self.shared.room.check(bytes)
+    }
+
+    /// Opens a folder next time though its log has lost writes that were durable.
+    ///
+    /// # Errors
+    /// [`Error::FailedPrecondition`] with `DATA_DIR_IN_USE`, [`Error::Storage`].
+    pub fn accept_loss(folder: &Path) -> Result<()> {
+        let _lock = FolderLock::take(folder)?;
+        Watermark::new(&folder.join("store")).forget()
+    }
+
     /// Fails if writes are stopped.
     ///
     /// # Errors
@@ -126,9 +171,12 @@ impl Store {
         if database.exists() {
             return Err(Error::AlreadyExists { kind: "checkpoint", name: folder.display().to_string() });
         }
-        let failed = |error: std::io::Error| Error::Storage(format!("{}: {error}", folder.display()));
-        std::fs::create_dir_all(folder).map_err(failed)?;
+        std::fs::create_dir_all(folder).map_err(|error| Error::of_file("make", folder, &error))?;
         self.shared.database.checkpoint(&database)
+    }
+
+    pub(super) fn backup_lock(&self) -> MutexGuard<'_, ()> {
+        self.shared.backup.lock()
     }
 
     /// Gives the room of a dropped generation back to the disk. Blocks while what is left is written anew.
@@ -185,6 +233,17 @@ impl Store {
         self.shared.gate.check()?;
         self.shared.database.put(Family::Meta, key, &(number + 1).to_be_bytes())?;
         Ok(number)
+    }
+}
+
+impl Drop for Shared {
+    /// What is in the page cache at an orderly end is made durable and remembered.
+    fn drop(&mut self) {
+        let newest = self.database.newest_write();
+        match self.gate.wait() {
+            Ok(()) => self.watermark.note(newest, true),
+            Err(error) => tracing::warn!(%error, "the store closes with writes that may not be durable"),
+        }
     }
 }
 

@@ -62,6 +62,11 @@ impl Database {
         self.db.flush_wal(true).map_err(from_rocks)
     }
 
+    /// The number of the newest write.
+    pub(super) fn newest_write(&self) -> u64 {
+        self.db.latest_sequence_number()
+    }
+
     /// Writes the database as of now into a new folder beside it on the disk, mostly by hard links; gives the number of its
     /// newest write.
     pub(super) fn checkpoint(&self, path: &Path) -> Result<u64> {

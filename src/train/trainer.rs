@@ -108,7 +108,7 @@ pub fn train(request: &TrainRequest, stop: &AtomicBool) -> Result<Outcome> {
     let dtype: PrecisionChoice = recipe.run.dtype.parse().map_err(|error: Error| error.within("recipe.run"))?;
     let kind = dtype.resolve(device)?.kind();
     let store_bytes = (request.resources.store_bytes as usize).min(256 << 20);
-    let store = Store::open(&request.corpus, &StoreSettings { memory_bytes: store_bytes })?;
+    let store = Store::open(&request.corpus, &StoreSettings { memory_bytes: store_bytes, ..StoreSettings::default() })?;
     let mut corpus = Corpus::read(&store, &recipe)?;
 
     let views = piece::build(views::ALL, "kind", table("views", &recipe.views))?;

@@ -57,6 +57,16 @@ impl Error {
         Self::InvalidArgument { field: field.into(), message: message.into() }
     }
 
+    /// What the system says of a file or folder; `action` is a verb.
+    #[must_use]
+    pub fn of_file(action: &str, path: &std::path::Path, error: &std::io::Error) -> Self {
+        let message = format!("cannot {action} {}: {error}", path.display());
+        match error.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Self::StorageFull(message),
+            _ => Self::Storage(message),
+        }
+    }
+
     /// The stable word for programs that goes into `ErrorInfo.reason`.
     #[must_use]
     pub fn reason(&self) -> &'static str {

@@ -28,6 +28,8 @@ use crate::random::{Random, is_verify, seed};
 
 const CHILD_FOLDER: &str = "PICTOR_CRASH_CHILD";
 const CHILD_SEED: &str = "PICTOR_CRASH_SEED";
+/// `sync` or `async`: how every write of the child is acknowledged.
+pub(crate) const DURABILITY: &str = "PICTOR_CRASH_DURABILITY";
 const LIE: &str = "PICTOR_CRASH_LIE";
 const THREADS: usize = 4;
 const ITEMS: usize = 120;
@@ -47,7 +49,7 @@ fn acknowledged_writes_survive_kill_9() {
     let (mut acks, mut in_flight, mut kills_in_flight) = (0, 0, 0);
     for cycle in 0..cycles {
         let delay = Duration::from_micros(random.below(20_000) as u64);
-        let intents = run_child(folder.path(), random.next(), End::Kill(delay));
+        let intents = run_child(folder.path(), random.next(), End::Kill(delay), |_| ());
         let acked = intents.iter().filter(|intent| intent.acked.is_some()).count();
         assert!(acked >= ACKS, "cycle {cycle}: {acked} acknowledgements");
         acks += acked;
@@ -76,7 +78,7 @@ fn acknowledged_writes_survive_a_death_at_any_step_of_a_segment() {
     let mut standings = BTreeMap::new();
     for (round, step) in (0..rounds).flat_map(|round| STEPS.map(|step| (round, step))) {
         let step = format!("{step}:{}", 1 + random.below(3));
-        let intents = run_child(folder.path(), random.next(), End::At(&step));
+        let intents = run_child(folder.path(), random.next(), End::At(&step), |_| ());
         let found = inspect(folder.path());
         let problems = judge(&standings, &intents, &found);
         assert!(problems.is_empty(), "round {round}, {step}, PICTOR_SEED={seed}: {problems:#?}");
@@ -90,7 +92,7 @@ fn acknowledged_writes_survive_a_death_at_any_step_of_a_segment() {
 
 /// How a child ends.
 #[derive(Clone, Copy)]
-enum End<'a> {
+pub(crate) enum End<'a> {
     /// Killed so long after enough acknowledgements.
     Kill(Duration),
     /// At a fail point.
@@ -98,13 +100,14 @@ enum End<'a> {
 }
 
 /// Starts the child, waits for its end, and returns what it said.
-fn run_child(folder: &Path, seed: u64, end: End<'_>) -> Vec<Intent> {
+pub(crate) fn run_child(folder: &Path, seed: u64, end: End<'_>, add: impl FnOnce(&mut Command)) -> Vec<Intent> {
     let mut command = Command::new(std::env::current_exe().expect("this program"));
     command.args(["--exact", "crash::crash_child", "--nocapture"]);
     command.env(CHILD_FOLDER, folder).env(CHILD_SEED, seed.to_string()).stdout(Stdio::piped());
     if let End::At(step) = end {
         command.env("PICTOR_FAIL_POINT", step).stderr(Stdio::null());
     }
+    add(&mut command);
     let mut child = command.spawn().expect("a child");
     let output = BufReader::new(child.stdout.take().expect("a pipe"));
     let mut intents = BTreeMap::new();
@@ -156,7 +159,7 @@ fn note(line: &str, intents: &mut BTreeMap<u64, Intent>) {
 }
 
 /// Opens the folder, checks that every item is whole and found, and says where each stands.
-fn inspect(folder: &Path) -> BTreeMap<String, Standing> {
+pub(crate) fn inspect(folder: &Path) -> BTreeMap<String, Standing> {
     let catalog = open(folder);
     let local = catalog.resolve_local("c").expect("a collection");
     assert_eq!(local.verify().expect("an audit").problems, Vec::<String>::new());
@@ -234,11 +237,17 @@ fn write_forever(local: &dyn CollectionBackend, operations: &AtomicU64, mut rand
     let mut out = File::from(std::io::stdout().as_fd().try_clone_to_owned().expect("a pipe"));
     let mut say = move |text: &str| out.write_all(text.as_bytes()).expect("a reader");
     let lies = std::env::var_os(LIE).is_some();
+    let only = std::env::var(DURABILITY).ok();
     loop {
         let count = 1 + random.below(4);
         let first = operations.fetch_add(count as u64, Ordering::SeqCst);
         let kind = *random.pick(&["U", "U", "U", "P", "D"]);
-        let durability = if random.chance(70) { Durability::Sync } else { Durability::Async };
+        let durability = match only.as_deref() {
+            Some("sync") => Durability::Sync,
+            Some("async") => Durability::Async,
+            _ if random.chance(70) => Durability::Sync,
+            _ => Durability::Async,
+        };
         // Distinct items: a batch's changes then have an order that its versions show.
         let start = random.below(ITEMS);
         let names: Vec<String> = (0..count).map(|n| format!("item{}", (start + n * 7) % ITEMS)).collect();

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use pictor::collection::backend::{
@@ -14,6 +15,7 @@ use pictor::collection::backend::{
 };
 use pictor::collection::schema::{FieldSource, FieldSpec, MediaOriginals};
 use pictor::collection::{Catalog, CatalogSettings, GenerationSpec, NewCollection, NewField, SegmentSettings};
+use pictor::index::Growth;
 use pictor::index::graph::BuildSettings;
 use pictor::store::{Store, StoreSettings};
 use pictor::types::filter::Filter;
@@ -37,15 +39,16 @@ pub(crate) fn filter(text: &str) -> Filter {
 /// Segments are made of so few vectors that every test meets them.
 pub(crate) fn settings() -> CatalogSettings {
     let build = BuildSettings { m: 4, ef_construction: 20, ..BuildSettings::default() };
-    CatalogSettings {
-        segments: SegmentSettings { seal_at: 12, build, ..SegmentSettings::default() },
-        ..CatalogSettings::default()
-    }
+    let growth = Growth { seal_at: 12, small: 4, idle: Duration::from_millis(20), ..Growth::default() };
+    // Writers that are refused have a test of their own.
+    let segments = SegmentSettings { growth, build, tail_segments: 1_000, ..SegmentSettings::default() };
+    CatalogSettings { segments, ..CatalogSettings::default() }
 }
 
 /// Opens a folder with little memory, so that write buffers are flushed now and then.
 pub(crate) fn open(folder: &Path) -> Catalog {
-    let store = Store::open(folder, &StoreSettings { memory_bytes: 32 << 20 }).expect("a store");
+    let store =
+        Store::open(folder, &StoreSettings { memory_bytes: 32 << 20, ..StoreSettings::default() }).expect("a store");
     Catalog::open(store, settings()).expect("a catalog")
 }
 

@@ -10,7 +10,8 @@ use pictor::index::graph::{
     BUILDERS, BuildSettings, GraphBuilder, Rows, Segment, SegmentSearch, SegmentWriter, builder,
 };
 use pictor::index::{
-    Candidates, DeviceIndex, Everything, FlatIndex, IndexSearch, Neighbour, SegmentedIndex, VectorIndex, VectorKey,
+    Candidates, DeviceIndex, Everything, FlatIndex, IndexSearch, Neighbour, SegmentPlan, SegmentedIndex, Sources,
+    VectorIndex, VectorKey,
 };
 use pictor::types::vector::UnitVector;
 use rand::seq::SliceRandom as _;
@@ -266,21 +267,28 @@ impl Model {
         self.contents.insert(key, vector);
     }
 
+    /// Begins a segment of the tail, of some segments, or of both.
     fn begin(&mut self, random: &mut ChaCha8Rng) {
-        self.index.begin_segment();
+        let segments = (0..self.index.segments().len()).filter(|_| random.random_bool(0.4)).collect();
+        let plan = SegmentPlan { takes_tail: random.random_bool(0.7), segments };
+        self.index.begin_segment(&plan).expect("none was begun");
         self.n_segments += 1;
-        let mut writer = SegmentWriter::new(DIMENSION, self.contents.len());
-        self.contents.iter().for_each(|(&key, vector)| writer.push(key, vector));
+        let Some(writer) = self.index.sources().and_then(Sources::collect).expect("whole files") else {
+            self.index.publish(None).expect("it was begun");
+            return;
+        };
         let path = self.folder.join(format!("{}.segment", self.n_segments));
         let settings = BuildSettings { seed: random.random(), ..BuildSettings::default() };
         self.begun = Some(writer.write(&path, BUILDERS[0], &settings, &false.into()).expect("a segment").segment);
     }
 
     fn reopen(&mut self) {
-        let Some(segment) = self.index.segment() else { return };
-        let segment = Segment::open(segment.path()).expect("a segment");
-        let (mut index, mut rows) = (SegmentedIndex::of_segment(segment, None), Rows::new(DIMENSION, 1));
+        // With the files that were replaced, as after a death before they were removed.
+        let files = (1..=self.n_segments).filter_map(|n| Segment::open(&self.folder.join(format!("{n}.segment"))).ok());
+        let mut index = SegmentedIndex::of_segments(DIMENSION, files.collect(), None);
+        let mut rows = Rows::new(DIMENSION, 1);
         self.contents.iter().for_each(|(&key, vector)| index.confirm(key, vector, &mut rows));
+        index.prune();
         self.index = index;
         self.begun = None;
     }
@@ -322,10 +330,11 @@ fn an_index_of_segments_agrees_with_a_scan() {
                 0 if model.begun.is_none() => model.begin(&mut random),
                 1 if model.begun.is_some() => {
                     let segment = model.begun.take().expect("it was begun");
-                    model.index.publish(segment).expect("a begun segment");
+                    model.index.publish(Some(segment)).expect("a begun segment");
                 }
                 2 => model.reopen(),
                 3 => {
+                    // What was begun has a file already, as after a death before it was put in place.
                     model.index.abandon_segment();
                     model.begun = None;
                 }
@@ -402,5 +411,5 @@ fn only_a_begun_segment_is_put_in_place() {
     let [(_, vectors), ..] = orders(40, 1);
     let segment = segment(&folder.path().join("a.segment"), &vectors, BUILDERS[0], &BuildSettings::default());
     let mut index = SegmentedIndex::new(DIMENSION, None);
-    assert!(matches!(index.publish(segment), Err(Error::Internal(_))));
+    assert!(matches!(index.publish(Some(segment)), Err(Error::Internal(_))));
 }

@@ -2,9 +2,11 @@
 
 mod backend;
 mod compose;
+mod corruption;
 mod crash;
 mod crash_judge;
 mod crash_server;
+mod disk_full;
 mod drift;
 mod encoder;
 mod errors;
@@ -21,10 +23,12 @@ mod new_field;
 mod oracle;
 mod pickle;
 mod pictures;
+mod power_cut;
 mod pull;
 mod random;
 mod segments;
 mod serve;
+mod snapshots;
 mod spaces;
 mod stopped;
 mod store;

@@ -1,8 +1,11 @@
-//! Random operations, with restarts, on the local backend and on the oracle: both must answer alike.
+//! Random operations on the local backend and on the oracle, with restarts, kills, segments made and joined, snapshots taken and restored: both
+//! must answer alike.
 //!
-//! 5,000 operations, or 100,000 with `PICTOR_VERIFY=1`. `PICTOR_SEED` repeats a run.
+//! 5,000 operations, or 200,000 with `PICTOR_VERIFY=1`; `PICTOR_OPERATIONS` says another number. `PICTOR_SEED` repeats a run.
 
+use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use pictor::collection::backend::{
     CollectionBackend, Durability, PayloadChange, PayloadWrite, QueryKind, SearchParams, Selection, UpsertMode,
@@ -13,7 +16,7 @@ use pictor::types::filter::{Filter, Operator, Path};
 use pictor::types::{ItemId, Payload, Result, Value};
 
 use crate::fixture::{Content, block_on, content_hash, id, item, new_collection, open, vector_of};
-use crate::oracle::Oracle;
+use crate::oracle::{Contents, Oracle};
 use crate::random::{Random, is_verify, seed};
 
 const IDS: usize = 150;
@@ -23,7 +26,8 @@ const IDS: usize = 150;
 #[test]
 fn random_operations_agree_with_the_oracle() {
     let seed = seed("model");
-    let operations = if is_verify() { 100_000 } else { 5_000 };
+    let chosen = std::env::var("PICTOR_OPERATIONS").ok().and_then(|number| number.parse().ok());
+    let operations = chosen.unwrap_or(if is_verify() { 200_000 } else { 5_000 });
     let folder = tempfile::tempdir().expect("a folder");
     let mut run = Run::start(folder.path(), seed);
     for operation in 0..operations {
@@ -33,10 +37,36 @@ fn random_operations_agree_with_the_oracle() {
         }
     }
     run.compare_everything();
+    let Met { hits, wanted, walks, kills, restores, segments } = run.met;
+    let recall = hits as f64 / wanted as f64;
+    println!(
+        "{operations} operations, {kills} kills, {restores} restores, {walks} walks with recall {recall:.4}, up to {segments} segments"
+    );
+    assert!(kills > 0 && restores > 0 && walks > 50 && segments > 1, "every kind of event is met");
+    assert!(recall > 0.97, "walks find {recall:.4}");
+}
+
+/// What a run has met.
+#[derive(Default)]
+struct Met {
+    /// Hits of walks that belong to the best, of so many.
+    hits: usize,
+    wanted: usize,
+    /// Searches that did not compare everything.
+    walks: usize,
+    kills: usize,
+    restores: usize,
+    /// The most of a generation.
+    segments: u64,
 }
 
 struct Run<'a> {
-    folder: &'a std::path::Path,
+    /// Where data folders stand, the current one and those before kills.
+    base: &'a FilePath,
+    folder: PathBuf,
+    /// A snapshot's name, and what the oracle held then.
+    snapshot: Option<(String, Contents)>,
+    met: Met,
     catalog: Option<Catalog>,
     local: Arc<LocalCollection>,
     oracle: Oracle,
@@ -44,12 +74,14 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn start(folder: &'a std::path::Path, seed: u64) -> Self {
-        let catalog = open(folder);
+    fn start(base: &'a FilePath, seed: u64) -> Self {
+        let folder = base.join("0");
+        let catalog = open(&folder);
         catalog.create(new_collection("c")).expect("a collection");
         let local = catalog.resolve_local("c").expect("a collection");
         let oracle = Oracle::new(local.schema());
-        Self { folder, catalog: Some(catalog), local, oracle, random: Random::new(seed) }
+        let (catalog, random) = (Some(catalog), Random::new(seed));
+        Self { base, folder, snapshot: None, met: Met::default(), catalog, local, oracle, random }
     }
 
     fn step(&mut self, operation: usize) {
@@ -60,8 +92,12 @@ impl<'a> Run<'a> {
             580..650 => self.get(),
             650..720 => self.scroll(),
             720..780 => self.count(),
-            780..997 => self.search(),
-            _ => self.reopen(),
+            780..950 => self.search(),
+            950..992 => self.walk(),
+            992..995 => self.reopen(),
+            995..997 => self.kill(),
+            997..999 => self.take_snapshot(),
+            _ => self.restore(),
         }
         if operation.is_multiple_of(1000) {
             self.compare_everything();
@@ -148,14 +184,76 @@ impl<'a> Run<'a> {
         assert_eq!(found.expect("a search").hits, expected.expect("a search").hits);
     }
 
+    /// A search that walks graphs where there are any.
+    fn walk(&mut self) {
+        let query = VectorQuery {
+            kind: QueryKind::default(),
+            vector: vector_of(&content_hash(&self.random.below(60).to_le_bytes())).values,
+            limit: 10,
+            min_score: None,
+            exclude: vec![],
+        };
+        let field = *self.random.pick(&["image", "text", "own"]);
+        let search = |backend: &dyn CollectionBackend| {
+            let reply = backend.search_batch(field, 1, vec![query.clone()], None, SearchParams::default());
+            block_on(reply).expect("a search")
+        };
+        let (found, expected) = (search(&*self.local), search(&self.oracle));
+        let (hits, best) = (&found.hits[0], &expected.hits[0]);
+        assert_eq!(hits.len(), best.len(), "as many as there are");
+        let least = best.last().map_or(0.0, |hit| hit.score) - 1e-5;
+        self.met.hits += hits.iter().filter(|hit| hit.score >= least).count();
+        self.met.wanted += best.len();
+        self.met.walks += usize::from(!found.exact);
+        let segments = self.local.stats().indexes.into_iter().map(|index| index.segments).max();
+        self.met.segments = self.met.segments.max(segments.unwrap_or(0));
+    }
+
     fn reopen(&mut self) {
+        self.close();
+        self.open();
+    }
+
+    /// Goes on with the files as they are while the store is open, which is what a kill leaves.
+    fn kill(&mut self) {
+        self.met.kills += 1;
+        let copy = self.base.join(self.met.kills.to_string());
+        copy_at_rest(&self.folder, &copy);
+        self.close();
+        std::fs::remove_dir_all(&self.folder).expect("a folder");
+        self.folder = copy;
+        self.open();
+    }
+
+    fn take_snapshot(&mut self) {
+        let store = self.catalog.as_ref().expect("an open catalog").store();
+        if let Some((name, _)) = self.snapshot.take() {
+            store.delete_snapshot(&name).expect("a snapshot");
+        }
+        let name = store.create_snapshot().expect("a snapshot").name;
+        self.snapshot = Some((name, self.oracle.save()));
+    }
+
+    fn restore(&mut self) {
+        let Some((name, contents)) = self.snapshot.clone() else { return };
+        self.catalog.as_ref().expect("an open catalog").store().stage_snapshot(&name).expect("a whole snapshot");
+        self.reopen();
+        self.oracle.restore(contents);
+        self.met.restores += 1;
+        self.compare_everything();
+    }
+
+    fn close(&mut self) {
         self.catalog = None;
         // The last handle closes the store; a placeholder takes its place until the folder is open again.
         let placeholder = tempfile::tempdir().expect("a folder");
         let other = open(placeholder.path());
         other.create(new_collection("c")).expect("a collection");
         self.local = other.resolve_local("c").expect("a collection");
-        let catalog = open(self.folder);
+    }
+
+    fn open(&mut self) {
+        let catalog = open(&self.folder);
         self.local = catalog.resolve_local("c").expect("a collection");
         self.catalog = Some(catalog);
     }
@@ -258,6 +356,37 @@ impl<'a> Run<'a> {
             4 => Filter::And(vec![self.filter(depth - 1), self.filter(depth - 1)]),
             5 => Filter::Or(vec![self.filter(depth - 1), self.filter(depth - 1)]),
             _ => Filter::Not(Box::new(self.filter(depth - 1))),
+        }
+    }
+}
+
+/// Copies a folder at a moment at which nothing in it changes.
+pub(crate) fn copy_at_rest(from: &FilePath, to: &FilePath) {
+    let look = || {
+        let mut found: Vec<(PathBuf, u64, Option<SystemTime>)> = Vec::new();
+        let mut folders = vec![from.to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+                let Ok(about) = entry.metadata() else { continue };
+                match about.is_dir() {
+                    true => folders.push(entry.path()),
+                    false => found.push((entry.path(), about.len(), about.modified().ok())),
+                }
+            }
+        }
+        found.sort();
+        found
+    };
+    loop {
+        let _ = std::fs::remove_dir_all(to);
+        let before = look();
+        let copied = before.iter().try_for_each(|(path, ..)| {
+            let target = to.join(path.strip_prefix(from).expect("a path below"));
+            std::fs::create_dir_all(target.parent().expect("a folder"))?;
+            std::fs::copy(path, target).map(drop)
+        });
+        if copied.is_ok() && look() == before {
+            return;
         }
     }
 }

@@ -15,8 +15,8 @@ use pictor::types::filter::{Filter, Mismatches, matches};
 use pictor::types::value::check_payload;
 use pictor::types::{Error, ItemId, Result};
 
-#[derive(Default)]
-struct Contents {
+#[derive(Clone, Default)]
+pub(crate) struct Contents {
     items: BTreeMap<ItemId, StoredItem>,
     version: u64,
 }
@@ -30,6 +30,15 @@ pub(crate) struct Oracle {
 impl Oracle {
     pub(crate) fn new(schema: Arc<CollectionSchema>) -> Self {
         Self { schema, contents: Mutex::default() }
+    }
+
+    /// Everything as it is now, for a return to it.
+    pub(crate) fn save(&self) -> Contents {
+        self.contents().clone()
+    }
+
+    pub(crate) fn restore(&self, contents: Contents) {
+        *self.contents() = contents;
     }
 
     fn contents(&self) -> MutexGuard<'_, Contents> {

@@ -5,11 +5,13 @@ use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use pictor::Error;
 use pictor::collection::backend::{
     Durability, IndexReport, ItemWrite, PartVector, QueryKind, SearchParams, UpsertMode, VectorQuery,
 };
 use pictor::collection::schema::{FieldSource, FieldSpec, MediaOriginals};
 use pictor::collection::{Catalog, CatalogSettings, GenerationSpec, NewCollection, NewField, SegmentSettings};
+use pictor::index::Growth;
 use pictor::index::graph::BuildSettings;
 use pictor::store::{Store, StoreSettings};
 use pictor::types::vector::UnitVector;
@@ -25,12 +27,19 @@ const SEAL_AT: usize = 200;
 /// Segments of few vectors.
 pub(crate) fn settings() -> SegmentSettings {
     let build = BuildSettings { m: 8, ef_construction: 60, ..BuildSettings::default() };
-    SegmentSettings { seal_at: SEAL_AT, build, ..SegmentSettings::default() }
+    // Nothing is joined while a test looks, unless it says so.
+    let growth = Growth { seal_at: SEAL_AT, small: 50, idle: Duration::from_secs(3_600), ..Growth::default() };
+    SegmentSettings { growth, build, ..SegmentSettings::default() }
 }
 
 pub(crate) fn open(folder: &Path) -> Catalog {
-    let store = Store::open(folder, &StoreSettings { memory_bytes: 32 << 20 }).expect("a store");
-    let settings = CatalogSettings { segments: settings(), ..CatalogSettings::default() };
+    open_with(folder, settings())
+}
+
+fn open_with(folder: &Path, segments: SegmentSettings) -> Catalog {
+    let store =
+        Store::open(folder, &StoreSettings { memory_bytes: 32 << 20, ..StoreSettings::default() }).expect("a store");
+    let settings = CatalogSettings { segments, ..CatalogSettings::default() };
     Catalog::open(store, settings).expect("a catalog")
 }
 
@@ -170,13 +179,13 @@ fn segments_are_made_beside_writers_and_kept() {
     let filtered = client.ids("own", query(5, 7), Some(filter("n >= 500")));
     assert_eq!(filtered.len(), 7);
     assert!(filtered.iter().all(|id| id.as_str() >= "item-00500"));
-    // Growth makes a new segment, and the old file goes.
+    // Growth makes new segments, and files that are not used go.
     upsert(&client, (1_000..1_400).map(|number| (number, number)));
     expected.extend((1_000..1_400).map(|number| (number, number)));
-    wait_for(&client, "a second segment", |report| report.tail_vectors < SEAL_AT as u64);
+    let grown = wait_for(&client, "another segment", |report| report.tail_vectors < SEAL_AT as u64);
     check(&client, &expected);
     let start = Instant::now();
-    while files(folder.path(), "segment").len() > 1 {
+    while files(folder.path(), "segment").len() as u64 != grown.segments {
         assert!(start.elapsed() < Duration::from_secs(60), "{:?}", files(folder.path(), "segment"));
         std::thread::sleep(Duration::from_millis(10));
     }
@@ -201,15 +210,17 @@ fn damaged_segments_are_put_aside_and_built_again() {
     wait_for(&client, "a segment", is_sealed);
     drop((client, catalog));
     // In the header, in the high bytes (which begin at 4,096), in the low bytes (at 32,768).
-    for (number, at) in [30, 5_000, 33_000].into_iter().enumerate() {
-        let [path] = &files(folder.path(), "segment")[..] else { panic!("one segment") };
-        scribble(path, at, 8);
+    let mut n_damaged = 0;
+    for at in [30, 5_000, 33_000] {
+        let segments = files(folder.path(), "segment");
+        segments.iter().for_each(|path| scribble(path, at, 8));
+        n_damaged += segments.len();
         let catalog = open(folder.path());
         let client = Client(catalog.resolve("c").expect("a collection"));
         check(&client, &expected);
         wait_for(&client, "a new segment", is_sealed);
         check(&client, &expected);
-        assert_eq!(files(folder.path(), "damaged").len(), number + 1);
+        assert_eq!(files(folder.path(), "damaged").len(), n_damaged);
     }
 }
 
@@ -239,5 +250,105 @@ fn searches_agree_with_writes_while_segments_change() {
         }
     }
     wait_for(&client, "a segment", is_sealed);
+    check(&client, &expected);
+}
+
+#[test]
+fn segments_are_joined_when_nobody_writes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let large = SegmentSettings { growth: Growth { seal_at: 600, ..settings().growth }, ..settings() };
+    let catalog = open_with(folder.path(), large);
+    let client = collection(&catalog);
+    let expected: Expected = (0..850).map(|number| (number, number)).collect();
+    upsert(&client, (0..600).map(|number| (number, number)));
+    wait_for(&client, "a segment", |report| report.tail_vectors == 0);
+    drop((client, catalog));
+    // The second is too small beside the first to be joined while writes come.
+    let catalog = open(folder.path());
+    let client = Client(catalog.resolve("c").expect("a collection"));
+    upsert(&client, (600..850).map(|number| (number, number)));
+    wait_for(&client, "another segment", |report| report.segments == 2 && report.tail_vectors == 50);
+    drop((client, catalog));
+    let growth = Growth { idle: Duration::from_millis(50), ..settings().growth };
+    let catalog = open_with(folder.path(), SegmentSettings { growth, ..settings() });
+    let client = Client(catalog.resolve("c").expect("a collection"));
+    wait_for(&client, "one segment", |report| report.segments == 1 && is_sealed(report));
+    check(&client, &expected);
+    drop((client, catalog));
+    assert_eq!(files(folder.path(), "segment").len(), 1);
+}
+
+#[test]
+fn deleted_vectors_leave_a_segment_when_they_are_many() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let catalog = open(folder.path());
+    let client = collection(&catalog);
+    let mut expected: Expected = (0..250).map(|number| (number, number)).collect();
+    upsert(&client, expected.clone().into_iter());
+    let made = wait_for(&client, "a segment", is_sealed);
+    let mut delete = |from: u64, to: u64| {
+        let ids = (from..to).map(|number| write(number, 0).id).collect();
+        block_on(client.0.delete(ids, Durability::Async)).expect("deletes");
+        expected.retain(|number, _| !(from..to).contains(number));
+        check(&client, &expected);
+    };
+    delete(0, 30);
+    assert_eq!(report(&client).deleted_vectors, 30, "a few stay where they are");
+    delete(30, 80);
+    let renewed = wait_for(&client, "a segment without them", |report| report.deleted_vectors == 0);
+    assert!(renewed.segment_bytes < made.segment_bytes, "{made:?} {renewed:?}");
+    delete(80, 250);
+    wait_for(&client, "no segment", |report| report.segments == 0 && report.deleted_vectors == 0);
+    drop((client, catalog));
+    assert_eq!(files(folder.path(), "segment"), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn a_segment_that_is_damaged_while_it_is_used_is_put_aside() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let catalog = open(folder.path());
+    let client = collection(&catalog);
+    let mut expected: Expected = (0..250).map(|number| (number, number)).collect();
+    upsert(&client, expected.clone().into_iter());
+    wait_for(&client, "a segment", is_sealed);
+    files(folder.path(), "segment").iter().for_each(|path| scribble(path, 33_000, 8));
+    // The next segment would take over what the damaged one holds.
+    upsert(&client, (300..550).map(|number| (number, number)));
+    expected.extend((300..550).map(|number| (number, number)));
+    wait_for(&client, "a new segment", is_sealed);
+    check(&client, &expected);
+    assert_eq!(files(folder.path(), "damaged").len(), 1);
+}
+
+/// As on a full disk: writers are slowed and then refused, nothing is lost, and with room again all goes on.
+#[test]
+fn writers_are_refused_while_no_segment_can_be_made() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let segments = folder.path().join("segments");
+    fs::write(&segments, "in the way").expect("a file");
+    let retry = Duration::from_millis(200);
+    let growth = Growth { seal_at: 50, ..settings().growth };
+    let catalog = open_with(folder.path(), SegmentSettings { retry, growth, ..settings() });
+    let client = collection(&catalog);
+    let mut expected = Expected::new();
+    let refused = (0..1_000).step_by(50).find_map(|first| {
+        let writes = (first..first + 50).map(|number| write(number, number)).collect();
+        match block_on(client.0.upsert(writes, Durability::Async)) {
+            Ok(_) => expected.extend((first..first + 50).map(|number| (number, number))),
+            Err(error) => return Some(error),
+        }
+        None
+    });
+    let refused = refused.expect("a limit");
+    assert!(matches!(refused, Error::Overloaded { depth: 500, capacity: 500, .. }), "{refused}");
+    assert!(refused.retry_after().is_some());
+    check(&client, &expected);
+    block_on(client.0.delete(vec![write(3, 0).id], Durability::Async)).expect("deletes make room");
+    expected.remove(&3);
+    check(&client, &expected);
+    fs::remove_file(&segments).expect("room again");
+    wait_for(&client, "a segment", |report| report.tail_vectors < 50);
+    upsert(&client, (2_000..2_050).map(|number| (number, number)));
+    expected.extend((2_000..2_050).map(|number| (number, number)));
     check(&client, &expected);
 }

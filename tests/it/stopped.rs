@@ -81,7 +81,8 @@ fn damaged_segments_are_named_and_made_again() {
 fn records_that_contradict_each_other_are_named() {
     let folder = folder();
     {
-        let store = Store::open(folder.path(), &StoreSettings { memory_bytes: MEMORY }).expect("a store");
+        let store = Store::open(folder.path(), &StoreSettings { memory_bytes: MEMORY, ..StoreSettings::default() })
+            .expect("a store");
         let mut batch = store.batch();
         batch.delete_id(1, &id("item-00007"));
         store.commit(batch).expect("a batch");
@@ -122,4 +123,28 @@ fn folders_of_others_are_refused() {
         }
     }
     assert_eq!(std::fs::read_dir(empty.path()).expect("a folder").count(), 0, "nothing is created");
+}
+
+/// A log that lost writes which were on the disk is no shorter log of another day: it is said, and opened only if somebody agrees.
+#[test]
+fn a_log_that_got_shorter_is_refused_until_the_loss_is_accepted() {
+    let folder = folder();
+    let logs = || {
+        let entries =
+            std::fs::read_dir(folder.path().join("store")).expect("a store").map(|entry| entry.expect("one").path());
+        entries.filter(|path| path.extension().is_some_and(|ending| ending == "log")).max().expect("a log")
+    };
+    let log = std::fs::OpenOptions::new().write(true).open(logs()).expect("a log");
+    let length = log.metadata().expect("a length").len();
+    log.set_len(length - 200).expect("a shorter log");
+    for command in ["verify", "compact"] {
+        let output = data(command, folder.path());
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && said.contains("data accept-loss"), "{command}: {said}");
+    }
+    assert_eq!(printed("accept-loss", folder.path(), true), serde_json::json!({"accepted": true}));
+    let report = printed("verify", folder.path(), true);
+    let items = report["collections"][0]["items"].as_u64().expect("a number");
+    assert!(items > 0 && items < ITEMS, "{report}");
+    assert!(!data("accept-loss", &folder.path().join("nowhere")).status.success());
 }

@@ -3,18 +3,18 @@
 use std::path::Path;
 use std::process::Command;
 
-use pictor::collection::backend::{CollectionBackend, Durability, Selection};
+use pictor::collection::backend::{CollectionBackend, Durability, PayloadChange, PayloadWrite, Selection};
 use pictor::collection::schema::{FieldSource, FieldSpec};
 use pictor::collection::{AliasChange, Catalog, CatalogSettings, NewCollection, NewField};
 use pictor::store::{JobRecord, JobState, Store, StoreSettings};
-use pictor::types::{Error, Timestamp, Value};
+use pictor::types::{Error, Payload, Timestamp, Value};
 
 use crate::fixture::{Client, Content, block_on, id, item, new_collection, open, payload, query, simple};
 
 const CHILD: &str = "PICTOR_LOCK_CHILD";
 
 fn open_store(folder: &Path) -> pictor::Result<Store> {
-    Store::open(folder, &StoreSettings { memory_bytes: 16 << 20 })
+    Store::open(folder, &StoreSettings { memory_bytes: 16 << 20, ..StoreSettings::default() })
 }
 
 fn reason_of<T>(outcome: pictor::Result<T>) -> &'static str {
@@ -387,4 +387,29 @@ fn a_checkpoint_is_a_frozen_copy() {
     };
     let shared: Vec<bool> = std::fs::read_dir(frozen.join("store")).expect("files").filter_map(is_shared).collect();
     assert!(shared.contains(&true), "no file is a hard link: {shared:?}");
+}
+
+/// Writers stop before the disk is full; what makes room goes on.
+#[test]
+fn a_nearly_full_disk_takes_deletes_only() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let catalog = open(folder.path());
+    catalog.create(new_collection("c")).expect("a collection");
+    let client = Client(catalog.resolve("c").expect("a collection"));
+    client
+        .upsert(vec![simple("a", 1, 1), simple("b", 2, 2)])
+        .into_iter()
+        .for_each(|ack| assert!(ack.is_ok(), "{ack:?}"));
+    drop((client, catalog));
+    let settings = StoreSettings { memory_bytes: 16 << 20, reserve_bytes: Some(1 << 60) };
+    let store = Store::open(folder.path(), &settings).expect("a store");
+    let catalog = Catalog::open(store, crate::fixture::settings()).expect("a catalog");
+    let client = Client(catalog.resolve("c").expect("a collection"));
+    let change = PayloadWrite { id: id("a"), change: PayloadChange::Replace(Payload::new()).into(), if_version: None };
+    assert_eq!(reason_of(block_on(client.0.upsert(vec![simple("d", 1, 1)], Durability::Sync))), "STORAGE_FULL");
+    assert_eq!(reason_of(block_on(client.0.set_payload(vec![change], Durability::Sync))), "STORAGE_FULL");
+    assert_eq!(reason_of(catalog.store().create_snapshot()), "STORAGE_FULL");
+    assert_eq!(client.ids("own", query(1, 10), None), ["a", "b"]);
+    assert_eq!(reason_of(block_on(client.0.delete(vec![id("a")], Durability::Sync))), "fine");
+    assert_eq!(client.ids("own", query(1, 10), None), ["b"]);
 }

@@ -20,6 +20,7 @@ pub mod ingest;
 pub mod job;
 pub mod reembed;
 pub mod search;
+pub mod snapshot;
 pub mod status;
 pub mod train;
 
@@ -71,6 +72,9 @@ pub enum Command {
     Generation(generation::Command),
     /// Measure searches whose right answers are known
     Eval(eval::Args),
+    /// Take, list, restore and delete snapshots of everything that the server holds
+    #[command(subcommand)]
+    Snapshot(snapshot::Command),
     /// List, watch, cancel and resume jobs
     #[command(subcommand)]
     Job(job::Command),
@@ -100,6 +104,7 @@ pub async fn run(cli: Cli) -> Result<Outcome> {
         Command::Reembed(args) => reembed::run(args, &context).await?,
         Command::Generation(command) => generation::run(command, &context).await?,
         Command::Eval(args) => Box::pin(eval::run(args, &context)).await?,
+        Command::Snapshot(command) => snapshot::run(command, &context).await?,
         Command::Job(command) => job::run(command, &context).await?,
     }
     Ok(Outcome::Done)

@@ -108,7 +108,8 @@ fn indexes(collection: &v1::CollectionStats) -> Vec<serde_json::Value> {
     let index = |index: &v1::IndexStats| {
         json!({
             "field": index.field, "generation": index.generation, "vectors": index.vectors,
-            "tail_vectors": index.tail_vectors, "segment_bytes": index.segment_bytes,
+            "tail_vectors": index.tail_vectors, "segments": index.segments,
+            "segment_bytes": index.segment_bytes, "deleted_vectors": index.deleted_vectors,
             "self_retrieval": index.self_retrieval, "kinds": index.kinds.iter().map(kind).collect::<Vec<_>>(),
         })
     };

@@ -363,28 +363,31 @@ impl Admin for Server {
         &self,
         _: Request<v1::CreateSnapshotRequest>,
     ) -> Result<Response<v1::CreateSnapshotResponse>, Status> {
-        Err(Status::unimplemented(""))
+        Ok(Response::new(v1::CreateSnapshotResponse { snapshot: Some(snapshot()) }))
     }
 
     async fn list_snapshots(
         &self,
         _: Request<v1::ListSnapshotsRequest>,
     ) -> Result<Response<v1::ListSnapshotsResponse>, Status> {
-        Err(Status::unimplemented(""))
+        Ok(Response::new(v1::ListSnapshotsResponse { snapshots: vec![snapshot()] }))
     }
 
     async fn restore_snapshot(
         &self,
-        _: Request<v1::RestoreSnapshotRequest>,
+        request: Request<v1::RestoreSnapshotRequest>,
     ) -> Result<Response<v1::RestoreSnapshotResponse>, Status> {
-        Err(Status::unimplemented(""))
+        match request.into_inner().name == snapshot().name {
+            true => Ok(Response::new(v1::RestoreSnapshotResponse {})),
+            false => Err(Status::not_found("no such snapshot")),
+        }
     }
 
     async fn delete_snapshot(
         &self,
         _: Request<v1::DeleteSnapshotRequest>,
     ) -> Result<Response<v1::DeleteSnapshotResponse>, Status> {
-        Err(Status::unimplemented(""))
+        Ok(Response::new(v1::DeleteSnapshotResponse {}))
     }
 }
 
@@ -495,4 +498,9 @@ impl Search for Server {
         }
         Ok(Response::new(v1::SearchBatchResponse { outcomes }))
     }
+}
+
+fn snapshot() -> v1::Snapshot {
+    let created = prost_types::Timestamp { seconds: 1_764_255_845, nanos: 0 };
+    v1::Snapshot { name: "2025-11-27T15-04-05Z".to_owned(), created: Some(created), bytes: 1_024 }
 }

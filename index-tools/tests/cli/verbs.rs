@@ -43,6 +43,12 @@ fn every_verb_answers_in_json() {
     assert_eq!(call("collection info c").1[0]["uid"], "uid-1");
     assert_eq!(call("status").1[0]["server_id"], "server-1");
     assert_eq!(call("field add c --image-field i=clip").0, 0);
+    let snapshot = json!({"name": "2025-11-27T15-04-05Z", "created": "2025-11-27T15:04:05Z", "bytes": 1024});
+    check("snapshot create", snapshot.clone());
+    check("snapshot list", snapshot);
+    check("snapshot delete s", json!({"deleted": "s"}));
+    check("snapshot restore 2025-11-27T15-04-05Z --no-wait", json!({"restored": "2025-11-27T15-04-05Z"}));
+    assert_eq!(call("snapshot restore s").0, 1);
     let (code, lines, _) = call("export c");
     assert_eq!((code, lines.len()), (0, 7));
     assert_eq!(lines[6], json!({"id": "00006", "payload": {"n": 6}, "texts": {"t": ["text 6"]}, "media": []}));

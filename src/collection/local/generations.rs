@@ -170,6 +170,8 @@ impl Inner {
 
     /// Adds vectors of stored items to a generation that is being built.
     pub(super) fn fill(&self, field: &str, generation: u32, fillings: Vec<Filling>) -> Result<Vec<FillOutcome>> {
+        self.wait_for_room()?;
+        self.store.check_room(0)?;
         let ids: Vec<ItemId> = fillings.iter().map(|filling| filling.id.clone()).collect();
         let outcomes = self.write(&ids, fillings, Durability::Async, |plan, filling| {
             let schema = plan.schema.clone();

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
 use super::plan::Changes;
+use super::pressure::Pressure;
 use super::seal::SegmentSettings;
 use super::state::State;
 use crate::collection::schema::CollectionSchema;
@@ -27,6 +28,7 @@ pub(super) struct Inner {
     pub(super) published: ArcSwap<CollectionSchema>,
     pub(super) pool: Option<Arc<rayon::ThreadPool>>,
     pub(super) segments: SegmentSettings,
+    pub(super) pressure: Pressure,
     /// True if enough was asked that walks should be measured.
     pub(super) is_measurement_due: AtomicBool,
 }
@@ -61,7 +63,8 @@ impl Inner {
         let (id, counters) = (state.schema.id, state.counters);
         let published = ArcSwap::new(Arc::clone(&state.schema));
         let (writer, epoch, state) = (Mutex::new(counters), AtomicU64::new(0), RwLock::new(state));
-        Self { store, id, writer, epoch, state, published, pool, segments, is_measurement_due: false.into() }
+        let (pressure, is_measurement_due) = (Pressure::new(), false.into());
+        Self { store, id, writer, epoch, state, published, pool, segments, pressure, is_measurement_due }
     }
 
     /// Reads without waiting for writers; if what the index names is missing, once more with an agreed moment.
@@ -127,6 +130,8 @@ impl Inner {
             apply(&mut state);
         }
         self.epoch.fetch_add(1, Ordering::SeqCst);
+        drop(state);
+        self.pressure.note_write();
         outcome
     }
 

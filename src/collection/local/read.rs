@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::moment::{Inner, Look, Moment};
 use super::state::State;
 use crate::collection::backend::{BackendStats, IndexReport, ScrollPage, Selection, StoredItem};
-use crate::index::{SegmentedIndex, VectorIndex as _};
+use crate::index::{KindReport, QueryKind, Sealed, SegmentedIndex, VectorIndex as _};
 use crate::store::{ItemRecord, Snapshot};
 use crate::types::ItemId;
 use crate::types::filter::{Filter, Mismatches, matches};
@@ -91,14 +91,17 @@ impl Inner {
     }
 
     fn report(&self, (state, field, generation): (&State, u32, u32), index: &SegmentedIndex) -> Option<IndexReport> {
+        let segments = index.segments();
         Some(IndexReport {
             field: state.schema.field_of(field, generation)?.name.clone(),
             generation,
             vectors: index.len() as u64,
             tail_vectors: index.tail_len() as u64,
-            segment_bytes: index.segment().map_or(0, |segment| segment.file_bytes() as u64),
-            self_retrieval: index.canary().self_retrieval(),
-            kinds: index.canary().reports(self.segments.recall),
+            segments: segments.len() as u64,
+            segment_bytes: segments.iter().map(|sealed| sealed.segment().file_bytes() as u64).sum(),
+            deleted_vectors: segments.iter().map(|sealed| (sealed.segment().n_keys() - sealed.n_live()) as u64).sum(),
+            self_retrieval: self_retrieval(segments),
+            kinds: kinds(segments, self.segments.recall),
         })
     }
 
@@ -119,4 +122,35 @@ impl Inner {
         }
         stats
     }
+}
+
+/// The mean of all segments by their vectors; `None` until each was measured.
+fn self_retrieval(segments: &[Sealed]) -> Option<f32> {
+    let shares: Option<Vec<f32>> = segments.iter().map(|sealed| sealed.watch().self_retrieval()).collect();
+    let weights = segments.iter().map(|sealed| sealed.segment().n_nodes() as f32);
+    mean(shares?.into_iter().zip(weights))
+}
+
+/// What the kinds show that were measured: recalls are means of all segments by their vectors, nodes are those of the largest.
+fn kinds(segments: &[Sealed], recall: f32) -> Vec<KindReport> {
+    let mut by_size: Vec<&Sealed> = segments.iter().collect();
+    by_size.sort_by_key(|sealed| std::cmp::Reverse(sealed.n_live()));
+    let of_kind = |kind: QueryKind| {
+        let reports: Vec<(KindReport, f32)> = by_size
+            .iter()
+            .filter_map(|sealed| {
+                let report = sealed.watch().reports(recall).into_iter().find(|report| report.kind == kind)?;
+                Some((report, sealed.segment().n_nodes() as f32))
+            })
+            .collect();
+        let recall = mean(reports.iter().map(|(report, weight)| (report.recall, *weight)))?;
+        Some(KindReport { recall, ..reports.first()?.0 })
+    };
+    QueryKind::ALL.into_iter().filter_map(of_kind).collect()
+}
+
+/// `None` of nothing.
+fn mean(weighted: impl Iterator<Item = (f32, f32)>) -> Option<f32> {
+    let (sum, weight) = weighted.fold((0.0, 0.0), |(sum, all), (value, weight)| (sum + value * weight, all + weight));
+    (weight > 0.0).then(|| sum / weight)
 }

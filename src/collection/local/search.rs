@@ -46,7 +46,19 @@ pub(super) struct Stopwatch {
 }
 
 impl Inner {
-    pub(super) fn search(&self, request: &Request<'_>, filter: Option<&Filter>, look: Look) -> Result<SearchReply> {
+    /// Finds the best items for each query. Segments that turn out to be damaged are put aside, and the search is done once more.
+    ///
+    /// # Errors
+    /// As [`check`], and those of the store.
+    pub(super) fn answer(&self, request: &Request<'_>, filter: Option<&Filter>) -> Result<SearchReply> {
+        let search = || self.read(|look| self.search(request, filter, look));
+        match search() {
+            Err(Error::Corruption(_)) if self.put_damaged_aside(generation_key(&self.schema(), request)?)? => search(),
+            outcome => outcome,
+        }
+    }
+
+    fn search(&self, request: &Request<'_>, filter: Option<&Filter>, look: Look) -> Result<SearchReply> {
         check(&self.schema(), request)?;
         let mut times = Stopwatch::default();
         let mut mismatches = Mismatches::default();

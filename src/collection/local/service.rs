@@ -6,8 +6,9 @@ use async_trait::async_trait;
 
 use super::load::load;
 use super::moment::Inner;
-use super::seal::{SegmentSettings, Workers};
+use super::seal::SegmentSettings;
 use super::search::Request;
+use super::workers::Workers;
 use crate::collection::backend::{
     BackendStats, Capabilities, CollectionBackend, Durability, FillOutcome, Filling, ItemWrite, PayloadWrite,
     ScrollPage, SearchParams, SearchReply, Selection, StoredItem, VectorQuery, WriteAck,
@@ -137,7 +138,7 @@ impl CollectionBackend for LocalCollection {
         let field = field.to_owned();
         self.blocking(move |inner| {
             let request = Request { field: &field, generation, queries: &queries, params: &params };
-            inner.read(|look| inner.search(&request, filter.as_ref(), look))
+            inner.answer(&request, filter.as_ref())
         })
         .await
     }

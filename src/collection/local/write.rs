@@ -11,8 +11,12 @@ use crate::{Error, Result};
 
 impl Inner {
     pub(super) fn upsert(&self, writes: Vec<ItemWrite>, durability: Durability) -> Result<Vec<Result<WriteAck>>> {
+        self.check_room()?;
+        self.store.check_room(0)?;
         let ids: Vec<ItemId> = writes.iter().map(|write| write.id.clone()).collect();
-        self.write(&ids, writes, durability, |plan, write| plan.upsert(write))
+        let outcomes = self.write(&ids, writes, durability, |plan, write| plan.upsert(write))?;
+        self.slow_down(outcomes.len());
+        Ok(outcomes)
     }
 
     pub(super) fn set_payload(
@@ -20,6 +24,7 @@ impl Inner {
         writes: Vec<PayloadWrite>,
         durability: Durability,
     ) -> Result<Vec<Result<WriteAck>>> {
+        self.store.check_room(0)?;
         let ids: Vec<ItemId> = writes.iter().map(|write| write.id.clone()).collect();
         self.write(&ids, writes, durability, |plan, write| plan.set_payload(write))
     }

@@ -89,7 +89,7 @@ pub(super) fn write(path: &Path, mut header: Header, sections: &[(&str, &[u8])])
     });
     written.map_err(|error| {
         drop(fs::remove_file(&aside));
-        Error::Storage(format!("cannot write the segment {}: {error}", path.display()))
+        Error::of_file("write the segment", path, &error)
     })
 }
 

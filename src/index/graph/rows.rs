@@ -158,6 +158,15 @@ impl Rows {
         self.terms.push(RowTerm { scale, fine_scale, bias: 128 * sum });
     }
 
+    /// Adds a copy of another's row, to the byte.
+    pub fn push_row(&mut self, others: RowsView<'_>, row: u32) {
+        assert_eq!(others.dimension, self.dimension, "rows of one dimension");
+        self.sketches = None;
+        self.high.extend(bytemuck::cast_slice(others.high_of(row)));
+        self.low.extend_from_slice(others.low_of(row));
+        self.terms.push(others.terms[row as usize]);
+    }
+
     /// Makes sketches of all rows; whoever adds another has to do it again.
     pub fn sketch(&mut self) {
         self.sketches = Sketches::of(self.view());

@@ -76,7 +76,7 @@ impl Segment {
         if cfg!(target_endian = "big") {
             return Err(Error::Unsupported("segments on a big-endian machine".to_owned()));
         }
-        let failed = |error: std::io::Error| Error::Storage(format!("cannot open {}: {error}", path.display()));
+        let failed = |error: std::io::Error| Error::of_file("open", path, &error);
         let file = File::open(path).map_err(failed)?;
         // SAFETY: segments are written aside and renamed, and never written to again; a data folder has one owner.
         let map = unsafe { Mmap::map(&file) }.map_err(failed)?;
@@ -133,7 +133,8 @@ impl Segment {
         Ok(Self { walked, ..segment })
     }
 
-    fn check(&self) -> Result<()> {
+    /// Checks that every section but the low bytes is what was written.
+    fn check_sections(&self) -> Result<()> {
         let walked = [&self.high, &self.terms, &self.base, &self.upper_at, &self.upper];
         let found = [&self.key_at, &self.keys, &self.key_order];
         for section in walked.into_iter().chain(found).chain(self.sketches.iter().flatten()) {
@@ -142,6 +143,11 @@ impl Segment {
                 return Err(self.damaged(section, block.0));
             }
         }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<()> {
+        self.check_sections()?;
         let Header { dimension, nodes, keys, m, entry, strays, .. } = &self.header;
         let (nodes, m) = (*nodes as usize, *m as usize);
         let rows = nodes * row_width(*dimension as usize);
@@ -385,6 +391,16 @@ impl Segment {
     /// [`Error::Corruption`] naming the first block that is not what was written.
     pub fn verify(&self) -> Result<()> {
         (0..self.intact.len()).try_for_each(|block| self.check_block(block))
+    }
+
+    /// Checks every byte of the file anew, also those that were seen to be right before.
+    ///
+    /// # Errors
+    /// As [`Segment::verify`].
+    pub fn recheck(&self) -> Result<()> {
+        self.intact.iter().for_each(|block| block.store(false, Ordering::Relaxed));
+        self.verify()?;
+        self.check_sections()
     }
 
     /// Measures walks with queries from outside.

@@ -11,7 +11,7 @@ use super::calibrate::{Calibration, calibrate};
 use super::format::{self, Header};
 use super::order::{breadth_first, renumbered};
 use super::repair::{Repaired, repair};
-use super::rows::Rows;
+use super::rows::{Rows, RowsView};
 use super::segment::{BASE, HIGH, KEY_AT, KEY_ORDER, KEYS, LOW, MEAN, SKETCHES, Segment, TERMS, UPPER, UPPER_AT};
 use super::walk::MOST_NODES;
 use crate::index::VectorKey;
@@ -40,6 +40,21 @@ impl SegmentWriter {
     pub fn push(&mut self, key: VectorKey, vector: &[f32]) {
         self.rows.push(vector);
         self.keys.push(key);
+    }
+
+    /// Adds a vector as another segment has it; two of the same vector become one node, whichever way they came.
+    pub fn push_row(&mut self, key: VectorKey, others: RowsView<'_>, row: u32) {
+        self.rows.push_row(others, row);
+        self.keys.push(key);
+    }
+
+    /// About the size of the file that [`SegmentWriter::write`] makes, rather too much.
+    #[must_use]
+    pub fn file_bytes(&self, settings: &BuildSettings) -> u64 {
+        let width = self.rows.view().width;
+        // Two bytes a dimension, a sketch of a bit, links of level 0 and half as many above, terms and keys.
+        let of_vector = 2 * width + width / 8 + 4 * 3 * settings.m + 64;
+        (self.keys.len() * of_vector + (1 << 20)) as u64
     }
 
     #[must_use]

@@ -21,7 +21,7 @@ pub(crate) struct TestServer {
     pub(crate) http: SocketAddr,
     pub(crate) engine: Engine,
     stop: oneshot::Sender<()>,
-    task: JoinHandle<pictor::Result<()>>,
+    task: JoinHandle<pictor::Result<pictor::server::End>>,
     folder: TempDir,
 }
 
