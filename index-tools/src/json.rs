@@ -9,7 +9,7 @@ use pictor_proto::v1::value::Kind;
 use prost_types::Timestamp;
 use serde_json::{Map, Number};
 
-const TIMESTAMP_KEY: &str = "$timestamp";
+pub(crate) const TIMESTAMP_KEY: &str = "$timestamp";
 
 /// A payload as the API carries it.
 pub type Payload = BTreeMap<String, v1::Value>;

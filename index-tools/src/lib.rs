@@ -15,6 +15,7 @@ pub mod ingest;
 pub mod json;
 pub mod output;
 pub mod render;
+pub mod row_file;
 pub mod units;
 pub mod watch;
 

@@ -10,7 +10,9 @@ mod disk_full;
 mod drift;
 mod encoder;
 mod errors;
+mod export;
 mod finetune;
+
 mod fixture;
 mod generations;
 mod graph;

@@ -1,6 +1,6 @@
-//! `pictor export`: the items as JSON lines that `pictor ingest --kind jsonl` reads again.
+//! `pictor export`: the items as JSON lines that `pictor ingest --kind jsonl` reads again, with their pictures and the caller's vectors.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -10,11 +10,13 @@ use serde_json::{Value, json};
 
 use crate::context::Context;
 use crate::json::payload_to_json;
+use crate::row_file::RowWriter;
 use crate::{render, units};
 
 const HELP: &str = "Each line has id, payload, texts and media. Without --media, media holds the pictures' names; with \
 --media DIR the originals are written to DIR under their BLAKE3 hashes and media holds these files' paths: DIR/items.jsonl, \
-written in this way with --out DIR/items.jsonl, can be ingested again.";
+written in this way with --out DIR/items.jsonl, can be ingested again. With --vectors DIR the vectors that callers brought \
+are written to DIR/FIELD.safetensors, and the lines name their rows; encoders make the others again.";
 
 /// What to export.
 #[derive(clap::Args, Debug)]
@@ -28,6 +30,9 @@ pub struct Args {
     /// Write the original pictures into this folder
     #[arg(long, value_name = "DIR")]
     media: Option<PathBuf>,
+    /// Write the vectors that callers brought into this folder, a safetensors file for each field
+    #[arg(long, value_name = "DIR")]
+    vectors: Option<PathBuf>,
     /// Write the lines to this file instead of stdout
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -38,7 +43,7 @@ pub struct Args {
 /// # Errors
 /// If the server refuses, a file cannot be written, or stdout is closed.
 pub async fn run(args: Args, context: &Context) -> Result<()> {
-    if let Some(folder) = &args.media {
+    for folder in args.media.iter().chain(&args.vectors) {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     }
     let mut lines: Box<dyn std::io::Write> = match &args.out {
@@ -49,8 +54,14 @@ pub async fn run(args: Args, context: &Context) -> Result<()> {
         None => Box::new(std::io::BufWriter::new(std::io::stdout().lock())),
     };
     let with_data = args.media.is_some();
-    let select =
-        v1::ItemSelection { payload: Some(true), texts: true, media: true, media_data: with_data, vectors: false };
+    let select = v1::ItemSelection {
+        payload: Some(true),
+        texts: true,
+        media: true,
+        media_data: with_data,
+        vectors: args.vectors.is_some(),
+    };
+    let mut files = VectorFiles::default();
     let mut written = HashSet::new();
     let mut items = 0;
     let mut cursor = String::new();
@@ -72,10 +83,13 @@ pub async fn run(args: Args, context: &Context) -> Result<()> {
                     None => picture.name.clone(),
                 });
             }
-            let line = json!({
+            let mut line = json!({
                 "id": item.id, "payload": payload_to_json(&item.payload), "texts": render::texts(item),
                 "media": media,
             });
+            if let Some(folder) = &args.vectors {
+                line["vectors"] = files.save(item, folder, args.out.as_deref())?;
+            }
             write_line(lines.as_mut(), &line)?;
             items += 1;
         }
@@ -85,6 +99,7 @@ pub async fn run(args: Args, context: &Context) -> Result<()> {
         }
     }
     lines.flush()?;
+    files.finish()?;
     eprintln!("exported {} and {}", units::counted(items, "item"), units::counted(written.len() as u64, "picture"));
     Ok(())
 }
@@ -117,6 +132,47 @@ fn save(
     if written.insert(hash) {
         std::fs::write(&path, &picture.data).with_context(|| format!("cannot write {}", path.display()))?;
     }
+    Ok(seen_from(out, &path))
+}
+
+/// A path as the JSON lines name it: from their folder, if it lies within it.
+fn seen_from(out: Option<&Path>, path: &Path) -> String {
     let base = out.and_then(Path::parent).unwrap_or_else(|| Path::new(""));
-    Ok(path.strip_prefix(base).unwrap_or(&path).to_string_lossy().into_owned())
+    path.strip_prefix(base).unwrap_or(path).to_string_lossy().into_owned()
+}
+
+/// The files of the caller's vectors, by field.
+#[derive(Default)]
+struct VectorFiles(BTreeMap<String, (RowWriter, String)>);
+
+impl VectorFiles {
+    /// Writes an item's vectors, as long as they were when they came, and names their rows.
+    fn save(&mut self, item: &v1::StoredItem, folder: &Path, out: Option<&Path>) -> Result<Value> {
+        let mut named = serde_json::Map::new();
+        for vector in item.vectors.iter().filter(|vector| is_own(vector)) {
+            let field = vector.field.as_str();
+            if !self.0.contains_key(field) {
+                // A field's name is letters, digits and '_-.': no path.
+                let path = folder.join(format!("{}.safetensors", field.replace(['/', '\\'], "_")));
+                let writer = RowWriter::create(&path, vector.values.len())?;
+                self.0.insert(field.to_owned(), (writer, seen_from(out, &path)));
+            }
+            let Some((writer, file)) = self.0.get_mut(field) else { continue };
+            let row = writer.push(vector.values.iter().map(|value| value * vector.norm))?;
+            let entry = named.entry(field).or_insert_with(|| json!({"file": file, "rows": []}));
+            if let Some(rows) = entry["rows"].as_array_mut() {
+                rows.push(row.into());
+            }
+        }
+        Ok(named.into())
+    }
+
+    fn finish(self) -> Result<()> {
+        self.0.into_values().try_for_each(|(writer, _)| writer.finish())
+    }
+}
+
+/// True if the caller brought it.
+fn is_own(vector: &v1::StoredVector) -> bool {
+    vector.part.as_ref().is_some_and(|part| part.kind() == v1::PartKind::Vector)
 }

@@ -37,6 +37,9 @@ const HELP: &str = "Sources:
               path or [PATH, ...]), 'vectors' {FIELD: [...] or [[...], ...]}, 'payload' {...}; other keys go into the payload.
   webdataset  a plain tar; neighbours with the same name up to the first point are a record: pictures are its media,
               .txt is its text 'caption' (.NAME.txt its text NAME), .json an object as in folders.
+  parquet     rows; columns 'id', 'texts', 'vectors' and 'payload' as in jsonl, --vector-columns hold lists of numbers, others go
+              into the payload.
+  npy, fvecs  vectors alone, for the field that --vector-columns names; the id is the row's number, from 0.
 Paths are relative to the source's file and may not leave its folder. A bad record is rejected and never stops the run.
 Ids should be unique within a source: which of two records with one id is stored last is not defined.
 
@@ -63,6 +66,9 @@ pub struct Args {
     /// Columns or keys that hold paths of pictures
     #[arg(long, value_name = "COLUMN,…", value_delimiter = ',')]
     image_columns: Vec<String>,
+    /// Columns or keys that hold vectors for the field of the same name; of .npy and .fvecs the one field that their rows are for
+    #[arg(long, value_name = "COLUMN,…", value_delimiter = ',')]
+    vector_columns: Vec<String>,
     /// Write rejected records to this file, as JSON lines of id, position, source, code and reason
     #[arg(long, value_name = "FILE")]
     rejects: Option<PathBuf>,
@@ -105,13 +111,18 @@ impl Args {
             id: self.id_column.clone(),
             texts: self.text_columns.clone(),
             images: self.image_columns.clone(),
+            vectors: self.vector_columns.clone(),
         };
         let source = Source::new(&self.source, self.kind, columns, self.limit)?;
-        let has_columns = matches!(source.kind, Kind::Csv | Kind::Jsonl);
+        let kind = source.kind_name();
+        let has_columns = matches!(source.kind, Kind::Csv | Kind::Jsonl | Kind::Parquet);
         let given = self.id_column.is_some() || !self.text_columns.is_empty() || !self.image_columns.is_empty();
         if given && !has_columns {
-            let kind = source.kind_name();
             return Err(usage(format!("--id-column, --text-columns and --image-columns do not apply to {kind}")));
+        }
+        let has_vectors = matches!(source.kind, Kind::Jsonl | Kind::Parquet | Kind::Npy | Kind::Fvecs);
+        if !self.vector_columns.is_empty() && !has_vectors {
+            return Err(usage(format!("--vector-columns does not apply to {kind}")));
         }
         if source.kind == Kind::Csv && self.text_columns.is_empty() && self.image_columns.is_empty() {
             eprintln!("warning: without --text-columns or --image-columns every column goes into the payload");

@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn rows_become_items() {
-        let columns = Columns { id: None, texts: vec!["title".into()], images: vec!["photo".into()] };
+        let columns = Columns { texts: vec!["title".into()], images: vec!["photo".into()], ..Columns::default() };
         let data =
             b"id,title,photo,price,zip\n1,\"a, b\",a.png,2.50,01234\n2,,,,\n,x,,,\n3,y\n4,\xff,,,\n5,z,none.png,,\n";
         let (_folder, file) = open(data, &columns);

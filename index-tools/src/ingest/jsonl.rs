@@ -11,6 +11,7 @@ use pictor_proto::v1;
 use super::media::{Root, read_picture};
 use super::object::{Columns, Draft, read_object};
 use super::record::{Caps, Place, Reader, Reject, Total, code};
+use super::row_files::RowFiles;
 use crate::units;
 
 /// Reads lines one by one.
@@ -18,6 +19,7 @@ use crate::units;
 pub struct Jsonl {
     lines: BufReader<File>,
     root: Root,
+    row_files: RowFiles,
     columns: Columns,
     caps: Caps,
     name: String,
@@ -42,6 +44,7 @@ impl Jsonl {
         Ok(Self {
             lines,
             root,
+            row_files: RowFiles::default(),
             columns,
             caps,
             name,
@@ -94,7 +97,14 @@ impl Reader for Jsonl {
             let cap = units::bytes(self.caps.item_bytes);
             return Err(Reject::new(code::LIMIT_EXCEEDED, format!("the line is longer than {cap}")));
         }
-        finish(read_object(&self.line, &self.columns, true)?, &self.root, &self.caps)
+        let mut draft = read_object(&self.line, &self.columns, true)?;
+        let rows = std::mem::take(&mut draft.rows);
+        let mut item = finish(draft, &self.root, &self.caps)?;
+        for (field, named) in rows {
+            let vectors = self.row_files.vectors(&self.root, &named).map_err(|reject| reject.of(&item.id))?;
+            item.vectors.insert(field, vectors);
+        }
+        Ok(item)
     }
 }
 
@@ -106,6 +116,9 @@ pub fn finish(draft: Draft, root: &Root, caps: &Caps) -> Result<v1::Item, Reject
     let Some(id) = draft.id.or_else(|| draft.paths.first().cloned()) else {
         return Err(Reject::new(code::MISSING_ID, "there is no id and no picture to name the item after"));
     };
+    if !draft.rows.is_empty() {
+        return Err(Reject::bad("vectors are named by file and row in JSONL only").of(&id));
+    }
     let mut media = Vec::new();
     let mut bytes = 0;
     for path in &draft.paths {

@@ -6,6 +6,7 @@ use pictor_proto::v1;
 use serde_json::{Map, Value};
 
 use super::record::{Reject, code};
+use super::row_files::RowsOfFile;
 use crate::json::{Payload, value_from_json};
 
 /// Which keys of an object are what. Keys that are nothing else go into the payload.
@@ -17,6 +18,15 @@ pub struct Columns {
     pub texts: Vec<String>,
     /// Keys or columns that hold paths of pictures.
     pub images: Vec<String>,
+    /// Keys or columns that hold vectors for the field of the same name.
+    pub vectors: Vec<String>,
+}
+
+impl Columns {
+    /// Every column that is named.
+    pub fn named(&self) -> impl Iterator<Item = &String> {
+        self.id.iter().chain(&self.texts).chain(&self.images).chain(&self.vectors)
+    }
 }
 
 /// An item before its pictures are read.
@@ -26,16 +36,27 @@ pub struct Draft {
     pub payload: Payload,
     pub texts: BTreeMap<String, v1::TextParts>,
     pub vectors: BTreeMap<String, v1::VectorParts>,
+    /// Vectors that are named by file and row.
+    pub rows: BTreeMap<String, RowsOfFile>,
     pub paths: Vec<String>,
 }
 
-/// Reads one object from its bytes. `takes_paths`: the keys `media` and `image` name pictures.
+/// Reads one object from its bytes. `takes_paths`: the keys `media` and `image` name pictures, and vectors may
+/// be named by file and row.
 ///
 /// # Errors
 /// What is wrong with it, naming the key; with the id as soon as that is known.
 pub fn read_object(bytes: &[u8], columns: &Columns, takes_paths: bool) -> Result<Draft, Reject> {
     let json: Value = serde_json::from_slice(bytes).map_err(|error| Reject::bad(format!("not JSON: {error}")))?;
-    let Value::Object(mut object) = json else { return Err(Reject::bad("expected a JSON object")) };
+    let Value::Object(object) = json else { return Err(Reject::bad("expected a JSON object")) };
+    from_object(object, columns, takes_paths)
+}
+
+/// As [`read_object`], of an object that was read.
+///
+/// # Errors
+/// As [`read_object`].
+pub fn from_object(mut object: Map<String, Value>, columns: &Columns, takes_paths: bool) -> Result<Draft, Reject> {
     let mut draft = Draft::default();
     let id_key = columns.id.as_deref().unwrap_or("id");
     draft.id = object.remove(id_key).map(|id| read_id(&id)).transpose()?;
@@ -67,8 +88,23 @@ fn fill(draft: &mut Draft, mut object: Map<String, Value>, columns: &Columns, ta
     if let Some(vectors) = object.remove("vectors") {
         let Value::Object(vectors) = vectors else { return Err(Reject::bad("vectors: expected an object")) };
         for (field, values) in vectors {
+            if values.is_object() && takes_paths {
+                let rows = RowsOfFile::read(&values).map_err(|why| Reject::bad(format!("vectors.{field}: {why}")))?;
+                draft.rows.insert(field, rows);
+                continue;
+            }
             let vectors = read_vectors(&values).map_err(|why| Reject::bad(format!("vectors.{field}: {why}")))?;
             draft.vectors.insert(field, v1::VectorParts { vectors });
+        }
+    }
+    for name in &columns.vectors {
+        match object.remove(name) {
+            None | Some(Value::Null) => {}
+            Some(_) if draft.vectors.contains_key(name) => return Err(Reject::bad(format!("{name:?} is given twice"))),
+            Some(values) => {
+                let vectors = read_vectors(&values).map_err(|why| Reject::bad(format!("{name:?}: {why}")))?;
+                draft.vectors.insert(name.clone(), v1::VectorParts { vectors });
+            }
         }
     }
     let path_keys = ["media", "image"].into_iter().filter(|_| takes_paths);
@@ -152,10 +188,15 @@ mod tests {
 
     #[test]
     fn every_key_has_its_place() {
-        let columns = Columns { id: None, texts: vec!["title".into()], images: vec!["photo".into()] };
+        let columns = Columns {
+            texts: vec!["title".into()],
+            images: vec!["photo".into()],
+            vectors: vec!["u".into()],
+            ..Columns::default()
+        };
         let draft = read(
             r#"{"id": 7, "texts": {"a": "x", "b": ["y", "z"], "c": []}, "title": "t", "media": ["1.png"],
-                "image": "2.png", "photo": "3.png", "payload": {"n": 1}, "price": 2.5, "vectors": {"v": [[1, 2]], "w": [3]}}"#,
+                "image": "2.png", "photo": "3.png", "payload": {"n": 1}, "price": 2.5, "vectors": {"v": [[1, 2]], "w": [3]}, "u": [4]}"#,
             &columns,
         )
         .expect("a record");
@@ -165,6 +206,7 @@ mod tests {
         assert_eq!(Value::from(payload_to_json(&draft.payload)).to_string(), r#"{"n":1,"price":2.5}"#);
         assert_eq!(draft.vectors["v"].vectors[0].values, [1.0, 2.0]);
         assert_eq!(draft.vectors["w"].vectors[0].values, [3.0]);
+        assert_eq!(draft.vectors["u"].vectors[0].values, [4.0]);
     }
 
     #[test]

@@ -9,14 +9,16 @@ use super::csv_file::CsvFile;
 use super::folder::{self, Folder};
 use super::jsonl::Jsonl;
 use super::object::Columns;
+use super::parquet_file::ParquetFile;
 use super::record::{Caps, Reader};
+use super::vectors_file::VectorsFile;
 use super::webdataset::Webdataset;
 use crate::failure::usage;
 
 /// The forms that a source can have.
 #[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// By what it is: a folder, or .csv, .tsv, .jsonl, .ndjson, .tar
+    /// By what it is: a folder, or .csv, .tsv, .jsonl, .ndjson, .tar, .npy, .fvecs, .parquet
     Auto,
     /// A folder of pictures with .txt and .json sidecars
     Folder,
@@ -26,6 +28,12 @@ pub enum Kind {
     Jsonl,
     /// A plain tar archive in webdataset's layout
     Webdataset,
+    /// A matrix of vectors as NumPy saves it
+    Npy,
+    /// Vectors with a length before each
+    Fvecs,
+    /// A Parquet file
+    Parquet,
 }
 
 /// A source that exists.
@@ -63,6 +71,9 @@ impl Source {
             Kind::Csv => Box::new(CsvFile::open(&self.path, &self.columns, caps)?),
             Kind::Jsonl => Box::new(Jsonl::open(&self.path, self.columns.clone(), caps)?),
             Kind::Webdataset => Box::new(Webdataset::open(&self.path, self.columns.clone(), caps)?),
+            Kind::Npy => Box::new(VectorsFile::open_npy(&self.path, &self.columns.vectors)?),
+            Kind::Fvecs => Box::new(VectorsFile::open_fvecs(&self.path, &self.columns.vectors)?),
+            Kind::Parquet => Box::new(ParquetFile::open(&self.path, self.columns.clone(), caps)?),
             Kind::Folder | Kind::Auto => Box::new(Folder::open(&self.path, self.records, caps)?),
         })
     }
@@ -76,6 +87,9 @@ impl Source {
             Kind::Csv => "csv",
             Kind::Jsonl => "jsonl",
             Kind::Webdataset => "webdataset",
+            Kind::Npy => "npy",
+            Kind::Fvecs => "fvecs",
+            Kind::Parquet => "parquet",
         }
     }
 }
@@ -87,6 +101,9 @@ fn resolve(path: &Path, kind: Kind) -> Result<Kind> {
         (Kind::Auto, "csv" | "tsv") => Kind::Csv,
         (Kind::Auto, "jsonl" | "ndjson") => Kind::Jsonl,
         (Kind::Auto, "tar") => Kind::Webdataset,
+        (Kind::Auto, "npy") => Kind::Npy,
+        (Kind::Auto, "fvecs") => Kind::Fvecs,
+        (Kind::Auto, "parquet") => Kind::Parquet,
         (Kind::Auto, _) => {
             return Err(usage(format!("cannot tell what {} is; name its form with --kind", path.display())));
         }
@@ -133,6 +150,9 @@ mod tests {
         assert_eq!(kind("a.CSV", Kind::Auto), Some(Kind::Csv));
         assert_eq!(kind("a.ndjson", Kind::Auto), Some(Kind::Jsonl));
         assert_eq!(kind("a.tar", Kind::Auto), Some(Kind::Webdataset));
+        assert_eq!(kind("a.npy", Kind::Auto), Some(Kind::Npy));
+        assert_eq!(kind("a.fvecs", Kind::Auto), Some(Kind::Fvecs));
+        assert_eq!(kind("a.parquet", Kind::Auto), Some(Kind::Parquet));
         assert_eq!(kind("a.xyz", Kind::Auto), None);
         assert_eq!(kind("a.xyz", Kind::Jsonl), Some(Kind::Jsonl));
         assert_eq!(kind("a.csv", Kind::Folder), None);
