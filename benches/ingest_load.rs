@@ -57,6 +57,9 @@ async fn write(
             let batch = match refused.try_recv() {
                 Ok((batch, wait)) => {
                     tokio::time::sleep(Duration::from_millis(wait.into())).await;
+                    if end(batch as usize * BATCH) {
+                        return;
+                    }
                     batch
                 }
                 Err(_) => {

@@ -93,7 +93,9 @@ pub fn verify(folder: &Path, memory_bytes: usize) -> Result<FolderReport> {
 ///
 /// # Errors
 /// As [`inspect`]; [`Error::Storage`] if a segment cannot be made, such as on a full disk.
-pub fn rebuild(folder: &Path, memory_bytes: usize, settings: CatalogSettings) -> Result<Vec<SegmentReport>> {
+pub fn rebuild(folder: &Path, memory_bytes: usize, mut settings: CatalogSettings) -> Result<Vec<SegmentReport>> {
+    // Nobody waits: one segment of everything.
+    settings.segments.chunk_segments = usize::MAX;
     let store = open(folder, memory_bytes)?;
     for file in segment_files(folder) {
         std::fs::remove_file(&file).map_err(|error| Error::of_file("remove", &file, &error))?;

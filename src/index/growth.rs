@@ -44,9 +44,10 @@ pub struct SegmentPlan {
 }
 
 impl Growth {
-    /// What should be made now. `is_idle` says that nobody has written for a while.
+    /// What should be made now, of a tail of so many vectors and of its oldest chunk, of which a segment is made. `is_idle` says that nobody has
+    /// written for a while.
     #[must_use]
-    pub fn next(&self, tail: usize, segments: &[SegmentSize], is_idle: bool) -> Option<SegmentPlan> {
+    pub fn next(&self, (tail, chunk): (usize, usize), segments: &[SegmentSize], is_idle: bool) -> Option<SegmentPlan> {
         let is_due = tail >= self.seal_at;
         let is_behind = tail >= self.seal_at.saturating_mul(2) && segments.len() < MOST_SEGMENTS;
         if is_due && is_behind {
@@ -54,7 +55,7 @@ impl Growth {
             return Some(SegmentPlan { takes_tail: true, segments: vec![] });
         }
         if is_due {
-            return Some(join(tail, segments, BUSY_RATIO));
+            return Some(join(chunk, segments, BUSY_RATIO));
         }
         let is_worn = |size: &SegmentSize| {
             let all = size.live + size.deleted;
@@ -65,7 +66,7 @@ impl Growth {
         }
         let is_crowded = segments.len() > MOST_SEGMENTS;
         // A short tail is left: it costs less than a segment would.
-        let tail = if tail.saturating_mul(4) >= self.seal_at { tail } else { 0 };
+        let tail = if tail.saturating_mul(4) >= self.seal_at { chunk } else { 0 };
         let plan = join(tail, segments, if is_crowded { usize::MAX } else { IDLE_RATIO });
         let joins_something = plan.segments.len() + usize::from(plan.takes_tail) > 1;
         (joins_something && (is_idle || is_crowded)).then_some(plan)
@@ -101,7 +102,7 @@ mod tests {
 
     fn check(tail: usize, segments: &[SegmentSize], is_idle: bool, expected: Option<(bool, &[usize])>) {
         let expected = expected.map(|(takes_tail, segments)| SegmentPlan { takes_tail, segments: segments.to_vec() });
-        assert_eq!(GROWTH.next(tail, segments, is_idle), expected, "{tail} {segments:?} {is_idle}");
+        assert_eq!(GROWTH.next((tail, tail.min(200)), segments, is_idle), expected, "{tail} {segments:?} {is_idle}");
     }
 
     #[test]
@@ -140,12 +141,13 @@ mod tests {
             // Every seventh time the tail had to wait.
             let tail = if step % 7 == 0 { 250 } else { 100 };
             let mut pending = tail;
-            while let Some(plan) = GROWTH.next(pending, &segments, false) {
+            while let Some(plan) = GROWTH.next((pending, pending.min(200)), &segments, false) {
                 let joined: usize = plan.segments.iter().map(|&place| segments[place].live).sum();
                 let mut place = 0;
                 segments.retain(|_| (!plan.segments.contains(&place), place += 1).0);
-                segments.push(whole(joined + if plan.takes_tail { pending } else { 0 }));
-                pending = if plan.takes_tail { 0 } else { pending };
+                let taken = if plan.takes_tail { pending.min(200) } else { 0 };
+                segments.push(whole(joined + taken));
+                pending -= taken;
                 moved += segments.last().map_or(0, |segment| segment.live);
             }
             most = most.max(segments.len());

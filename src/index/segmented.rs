@@ -13,7 +13,9 @@ use crate::{Error, Result};
 pub struct SegmentedIndex {
     dimension: usize,
     pool: Option<Arc<rayon::ThreadPool>>,
-    tail: FlatIndex,
+    /// The oldest first; what is new goes into the last, until it holds `chunk`. A segment is made of one of them, so that it is done soon.
+    tail: Vec<FlatIndex>,
+    chunk: usize,
     /// The oldest first.
     segments: Vec<Sealed>,
     begun: Option<Begun>,
@@ -54,18 +56,22 @@ impl Sources {
 }
 
 impl SegmentedIndex {
-    /// An empty index; large scans are split over `pool`.
+    /// An empty index, whose tail becomes segments of about `chunk` vectors; large scans are split over `pool`.
     #[must_use]
-    pub fn new(dimension: usize, pool: Option<Arc<rayon::ThreadPool>>) -> Self {
-        let tail = FlatIndex::with_codes(dimension, pool.clone());
-        Self { dimension, pool, tail, segments: Vec::new(), begun: None, canary: Arc::default() }
+    pub fn new(dimension: usize, chunk: usize, pool: Option<Arc<rayon::ThreadPool>>) -> Self {
+        Self { dimension, pool, tail: Vec::new(), chunk, segments: Vec::new(), begun: None, canary: Arc::default() }
     }
 
     /// The index of segments alone, the oldest first, with every key hidden until [`SegmentedIndex::confirm`] shows it.
     #[must_use]
-    pub fn of_segments(dimension: usize, segments: Vec<Segment>, pool: Option<Arc<rayon::ThreadPool>>) -> Self {
+    pub fn of_segments(
+        dimension: usize,
+        segments: Vec<Segment>,
+        chunk: usize,
+        pool: Option<Arc<rayon::ThreadPool>>,
+    ) -> Self {
         let segments = segments.into_iter().map(|segment| Sealed::new(Arc::new(segment), true)).collect();
-        Self { segments, ..Self::new(dimension, pool) }
+        Self { segments, ..Self::new(dimension, chunk, pool) }
     }
 
     /// Shows a key in the newest segment that has this vector for it, or else puts the vector in the tail.
@@ -77,7 +83,7 @@ impl SegmentedIndex {
                 return sealed.show(place);
             }
         }
-        self.tail.insert(&[(key, vector)]);
+        self.add(key, vector);
     }
 
     /// Lets go of segments that show nothing, and gives their files.
@@ -101,7 +107,22 @@ impl SegmentedIndex {
     /// Vectors that no segment holds.
     #[must_use]
     pub fn tail_len(&self) -> usize {
-        self.tail.len() + self.frozen().map_or(0, VectorIndex::len)
+        self.chunks().map(VectorIndex::len).sum()
+    }
+
+    /// Everything that is in no segment.
+    fn chunks(&self) -> impl Iterator<Item = &FlatIndex> {
+        self.tail.iter().chain(self.frozen())
+    }
+
+    /// Puts a vector in the tail that is not there yet.
+    fn add(&mut self, key: VectorKey, vector: &[f32]) {
+        if self.tail.last().is_none_or(|last| last.len() >= self.chunk) {
+            self.tail.push(FlatIndex::with_codes(self.dimension, self.pool.clone()));
+        }
+        if let Some(last) = self.tail.last_mut() {
+            last.insert(&[(key, vector)]);
+        }
     }
 
     fn frozen(&self) -> Option<&FlatIndex> {
@@ -111,7 +132,7 @@ impl SegmentedIndex {
     /// True if this vector is what the index holds under the key.
     #[must_use]
     pub fn holds(&self, key: VectorKey, vector: &[f32], rows: &mut Rows) -> bool {
-        if let Some(found) = self.tail.get(key).or_else(|| self.frozen()?.get(key)) {
+        if let Some(found) = self.chunks().find_map(|chunk| chunk.get(key)) {
             return found == vector;
         }
         self.segments.iter().any(|sealed| {
@@ -124,7 +145,8 @@ impl SegmentedIndex {
     #[must_use]
     pub fn due(&self, growth: &Growth, is_idle: bool) -> Option<SegmentPlan> {
         let sizes: Vec<_> = self.segments.iter().map(Sealed::size).collect();
-        growth.next(self.tail.len(), &sizes, is_idle).filter(|_| self.begun.is_none())
+        let first = self.tail.first().map_or(0, VectorIndex::len);
+        growth.next((self.tail_len(), first), &sizes, is_idle).filter(|_| self.begun.is_none())
     }
 
     /// Begins a segment and to note what changes meanwhile. [`SegmentedIndex::sources`] says what it is made of.
@@ -137,8 +159,7 @@ impl SegmentedIndex {
         }
         let of_place = |&place: &usize| Some(Arc::clone(self.segments.get(place)?.segment()));
         let sources = plan.segments.iter().filter_map(of_place).collect();
-        let empty = || FlatIndex::with_codes(self.dimension, self.pool.clone());
-        let frozen = plan.takes_tail.then(empty).map(|empty| std::mem::replace(&mut self.tail, empty));
+        let frozen = (plan.takes_tail && !self.tail.is_empty()).then(|| self.tail.remove(0));
         self.begun = Some(Begun { frozen, sources, removed: HashSet::new(), inserted: HashSet::new() });
         Ok(())
     }
@@ -160,13 +181,9 @@ impl SegmentedIndex {
 
     /// Forgets a segment that could not be built.
     pub fn abandon_segment(&mut self) {
-        let Some(mut frozen) = self.begun.take().and_then(|begun| begun.frozen) else { return };
-        // The shorter one is moved.
-        if frozen.len() < self.tail.len() {
-            std::mem::swap(&mut frozen, &mut self.tail);
+        if let Some(frozen) = self.begun.take().and_then(|begun| begun.frozen) {
+            self.tail.insert(0, frozen);
         }
-        self.tail.iter().for_each(|(key, vector)| frozen.insert(&[(key, vector)]));
-        self.tail = frozen;
     }
 
     /// Puts a segment in the place of what it was made of, or lets go of that if nothing was left of it; gives the files that are not used
@@ -214,12 +231,12 @@ impl VectorIndex for SegmentedIndex {
 
     fn bytes(&self) -> usize {
         let sealed: usize = self.segments.iter().map(Sealed::bytes).sum();
-        self.tail.bytes() + self.frozen().map_or(0, VectorIndex::bytes) + sealed
+        self.chunks().map(VectorIndex::bytes).sum::<usize>() + sealed
     }
 
     fn insert(&mut self, vectors: &[(VectorKey, &[f32])]) {
-        self.tail.insert(vectors);
-        for &(key, _) in vectors {
+        for &(key, vector) in vectors {
+            self.tail.iter_mut().for_each(|chunk| chunk.remove_key(key));
             self.segments.iter_mut().for_each(|sealed| sealed.hide(key));
             if let Some(begun) = &mut self.begun {
                 begun.inserted.insert(key);
@@ -227,11 +244,13 @@ impl VectorIndex for SegmentedIndex {
                     frozen.remove_key(key);
                 }
             }
+            self.add(key, vector);
         }
     }
 
     fn remove(&mut self, items: &[u64]) {
-        self.tail.remove(items);
+        self.tail.iter_mut().for_each(|chunk| chunk.remove(items));
+        self.tail.retain(|chunk| !chunk.is_empty());
         for &item in items {
             self.segments.iter_mut().for_each(|sealed| sealed.hide_item(item));
         }
@@ -244,11 +263,11 @@ impl VectorIndex for SegmentedIndex {
     }
 
     fn search(&self, query: &[f32], search: IndexSearch, candidates: &dyn Candidates) -> Result<Found> {
-        let mut found = self.tail.search(query, search, candidates)?;
-        let mut more = Vec::new();
-        if let Some(frozen) = self.frozen() {
-            more.extend(frozen.search(query, search, candidates)?.neighbours);
+        let mut lists = Vec::new();
+        for chunk in self.chunks() {
+            lists.push(chunk.search(query, search, candidates)?.neighbours);
         }
+        let mut is_exact = true;
         for sealed in &self.segments {
             let segment = sealed.segment();
             let settings = SegmentSearch {
@@ -259,14 +278,17 @@ impl VectorIndex for SegmentedIndex {
                 is_hidden: &|place| sealed.is_hidden(place),
             };
             let (neighbours, exact) = segment.search(query, settings, candidates)?;
-            more.extend(neighbours);
-            found.exact &= exact;
+            lists.push(neighbours);
+            is_exact &= exact;
         }
-        if !more.is_empty() {
-            let mut top = TopK::new(search.limit, candidates);
-            found.neighbours.into_iter().chain(more).for_each(|neighbour| top.offer(neighbour));
-            found.neighbours = top.into_sorted();
-        }
-        Ok(found)
+        let neighbours = match lists.len() {
+            0 | 1 => lists.pop().unwrap_or_default(),
+            _ => {
+                let mut top = TopK::new(search.limit, candidates);
+                lists.into_iter().flatten().for_each(|neighbour| top.offer(neighbour));
+                top.into_sorted()
+            }
+        };
+        Ok(Found { neighbours, exact: is_exact })
     }
 }

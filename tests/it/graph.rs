@@ -285,7 +285,7 @@ impl Model {
     fn reopen(&mut self) {
         // With the files that were replaced, as after a death before they were removed.
         let files = (1..=self.n_segments).filter_map(|n| Segment::open(&self.folder.join(format!("{n}.segment"))).ok());
-        let mut index = SegmentedIndex::of_segments(DIMENSION, files.collect(), None);
+        let mut index = SegmentedIndex::of_segments(DIMENSION, files.collect(), 40, None);
         let mut rows = Rows::new(DIMENSION, 1);
         self.contents.iter().for_each(|(&key, vector)| index.confirm(key, vector, &mut rows));
         index.prune();
@@ -322,7 +322,7 @@ fn an_index_of_segments_agrees_with_a_scan() {
     let rounds = if is_verify() { 20 } else { 2 };
     for seed in 0..rounds {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
-        let index = SegmentedIndex::new(DIMENSION, None);
+        let index = SegmentedIndex::new(DIMENSION, 40, None);
         let folder = folder.path().to_owned();
         let mut model = Model { folder, index, contents: Contents::new(), begun: None, n_segments: 0 };
         for step in 0..600 {
@@ -353,7 +353,7 @@ fn an_index_of_segments_agrees_with_a_scan() {
 fn every_index_finds_what_a_naive_scan_finds() {
     let indexes: [(&str, Box<dyn VectorIndex>); 3] = [
         ("flat", Box::new(FlatIndex::new(DIMENSION, None))),
-        ("segmented", Box::new(SegmentedIndex::new(DIMENSION, None))),
+        ("segmented", Box::new(SegmentedIndex::new(DIMENSION, 40, None))),
         ("device", Box::new(DeviceIndex::new(DIMENSION, tch::Device::Cpu))),
     ];
     for (name, mut index) in indexes {
@@ -410,6 +410,6 @@ fn only_a_begun_segment_is_put_in_place() {
     let folder = tempfile::tempdir().expect("a folder");
     let [(_, vectors), ..] = orders(40, 1);
     let segment = segment(&folder.path().join("a.segment"), &vectors, BUILDERS[0], &BuildSettings::default());
-    let mut index = SegmentedIndex::new(DIMENSION, None);
+    let mut index = SegmentedIndex::new(DIMENSION, 40, None);
     assert!(matches!(index.publish(Some(segment)), Err(Error::Internal(_))));
 }

@@ -59,7 +59,8 @@ impl LocalCollection {
         let generations = field.generations.iter();
         let indexes: Vec<_> = generations
             .map(|generation| {
-                let index = SegmentedIndex::new(generation.dimension as usize, inner.pool.clone());
+                let index =
+                    SegmentedIndex::new(generation.dimension as usize, inner.segments.chunk(), inner.pool.clone());
                 ((field.id, generation.number), index)
             })
             .collect();

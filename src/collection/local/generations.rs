@@ -37,7 +37,7 @@ impl LocalCollection {
         }
         let added = match change {
             GenerationChange::Add { spec, .. } => {
-                Some(SegmentedIndex::new(spec.dimension as usize, inner.pool.clone()))
+                Some(SegmentedIndex::new(spec.dimension as usize, inner.segments.chunk(), inner.pool.clone()))
             }
             _ => None,
         };

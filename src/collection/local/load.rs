@@ -18,6 +18,7 @@ use crate::{Error, Result};
 pub(super) fn load(
     (folder, snapshot): (&Path, &Snapshot<'_>),
     schema: CollectionSchema,
+    chunk: usize,
     pool: Option<&Arc<rayon::ThreadPool>>,
 ) -> Result<State> {
     let counters = snapshot.counters(schema.id)?;
@@ -40,7 +41,7 @@ pub(super) fn load(
                 )))
             };
             let key = (field.id, generation.number);
-            let index = open_index(snapshot, folder, (&schema, key, dimension), pool, &check)?;
+            let index = open_index(snapshot, folder, (&schema, key, dimension), chunk, pool, &check)?;
             indexes.insert(key, index);
         }
     }

@@ -3,31 +3,42 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
+
 use super::moment::Inner;
 use crate::index::{SegmentedIndex, VectorIndex as _};
 use crate::{Error, Result};
 
-/// The part of its room from which on a tail slows acknowledgements down.
-const SLOW_SHARE: usize = 2;
 /// A tail may always hold so many segments.
 const LEAST: usize = 2;
+/// How long writers may go on as fast as they can, up to half of the tail's room; a pause of [`PAUSE`] makes it a new burst.
+const BURST: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_secs(2);
+/// After that the tail is kept between so many segments, because every search compares it.
+const STEADY: (usize, usize) = (2, 4);
+/// The speed of acknowledgements beside that of the index, when a tail begins to be long and when it is too long.
+const FASTEST: f64 = 2.0;
+const SLOWEST: f64 = 0.25;
 /// Vectors a second that an index takes, until it was measured.
 const UNKNOWN_RATE: u64 = 2_000;
 /// No acknowledgement is held back longer.
-const SLOWEST: Duration = Duration::from_secs(2);
-/// How long a job waits for room before it fails.
+const LONGEST: Duration = Duration::from_secs(2);
+/// How long a job waits for room before it fails, looking so often.
 const PATIENCE: Duration = Duration::from_secs(120);
-const PAUSE: Duration = Duration::from_millis(50);
+const LOOK: Duration = Duration::from_millis(50);
 
 /// What one collection knows of its writers and of its index.
 pub(super) struct Pressure {
     clock: Instant,
-    /// Milliseconds of the clock at the last write.
+    /// Milliseconds of the clock at the last write, and at the first after a pause.
     written_at: AtomicU64,
+    burst_at: AtomicU64,
     /// Vectors a second that segments were lately made of.
     rate: AtomicU64,
     /// True if somebody should look whether a segment is due.
     is_new: AtomicBool,
+    /// When the next acknowledgement may leave, if they are held back.
+    next: Mutex<Option<Instant>>,
 }
 
 impl Pressure {
@@ -35,13 +46,19 @@ impl Pressure {
         Self {
             clock: Instant::now(),
             written_at: AtomicU64::new(0),
+            burst_at: AtomicU64::new(0),
             rate: AtomicU64::new(UNKNOWN_RATE),
             is_new: AtomicBool::new(true),
+            next: Mutex::new(None),
         }
     }
 
     pub(super) fn note_write(&self) {
-        self.written_at.store(self.clock.elapsed().as_millis() as u64, Ordering::Relaxed);
+        let now = self.clock.elapsed().as_millis() as u64;
+        let before = self.written_at.swap(now, Ordering::Relaxed);
+        if now.saturating_sub(before) > PAUSE.as_millis() as u64 {
+            self.burst_at.store(now, Ordering::Relaxed);
+        }
         self.wake();
     }
 
@@ -57,7 +74,11 @@ impl Pressure {
 
     /// How long nobody has written.
     pub(super) fn quiet(&self) -> Duration {
-        self.clock.elapsed().saturating_sub(Duration::from_millis(self.written_at.load(Ordering::Relaxed)))
+        self.since(&self.written_at)
+    }
+
+    fn since(&self, moment: &AtomicU64) -> Duration {
+        self.clock.elapsed().saturating_sub(Duration::from_millis(moment.load(Ordering::Relaxed)))
     }
 
     pub(super) fn note_built(&self, vectors: usize, time: Duration) {
@@ -66,21 +87,39 @@ impl Pressure {
             self.rate.store(rate.max(1), Ordering::Relaxed);
         }
     }
+
+    fn rate(&self) -> f64 {
+        self.rate.load(Ordering::Relaxed).max(1) as f64
+    }
+
+    /// Waits for this acknowledgement's turn, so that all together leave at `speed` vectors a second.
+    fn pace(&self, items: usize, speed: f64) {
+        let now = Instant::now();
+        let turn = {
+            let mut next = self.next.lock();
+            let free = next.map_or(now, |next| next.max(now));
+            let turn = (free + Duration::from_secs_f64(items as f64 / speed)).min(now + LONGEST);
+            *next.insert(turn)
+        };
+        std::thread::sleep(turn - now);
+    }
 }
 
 /// A tail beside what it may hold.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Fullness {
     vectors: usize,
-    slow_at: usize,
+    /// Where acknowledgements begin to slow down, and where they are slowest.
+    slow: (usize, usize),
     refuse_at: usize,
 }
 
 impl Fullness {
-    /// 0 while acknowledgements come at once, 1 when writes are refused.
+    /// 0 while acknowledgements come at once, 1 when they are slowest.
     fn share(self) -> f64 {
-        let over = self.vectors.saturating_sub(self.slow_at) as f64;
-        over / (self.refuse_at - self.slow_at).max(1) as f64
+        let (from, to) = self.slow;
+        let over = self.vectors.saturating_sub(from) as f64 / to.saturating_sub(from).max(1) as f64;
+        over.min(1.0)
     }
 }
 
@@ -88,12 +127,15 @@ impl Inner {
     /// The fullest tail of the collection.
     fn fullness(&self) -> Option<Fullness> {
         let (seal_at, tail_bytes) = (self.segments.growth.seal_at, self.segments.tail_bytes);
+        let is_burst = self.pressure.since(&self.pressure.burst_at) < BURST;
         let of_index = |index: &SegmentedIndex| {
             // Float32 and a code.
             let fits = tail_bytes / (5 * index.dimension().max(1));
-            let refuse_at =
-                seal_at.saturating_mul(self.segments.tail_segments).min(fits.max(seal_at.saturating_mul(LEAST)));
-            Fullness { vectors: index.tail_len(), slow_at: refuse_at / SLOW_SHARE, refuse_at }
+            let most = seal_at.saturating_mul(self.segments.tail_segments);
+            let refuse_at = most.min(fits.max(seal_at.saturating_mul(LEAST)));
+            let steady = |segments: usize| seal_at.saturating_mul(segments).min(refuse_at);
+            let slow = if is_burst { (refuse_at / 2, refuse_at) } else { (steady(STEADY.0), steady(STEADY.1)) };
+            Fullness { vectors: index.tail_len(), slow, refuse_at }
         };
         let state = self.state.read();
         state.indexes.values().map(of_index).max_by(|a, b| a.share().total_cmp(&b.share()))
@@ -108,13 +150,14 @@ impl Inner {
             return Ok(());
         };
         self.pressure.wake();
-        let rate = self.pressure.rate.load(Ordering::Relaxed).max(1);
-        let excess = (fullness.vectors - fullness.slow_at) as u64;
+        // A tenth of the room.
+        let wanted = (fullness.refuse_at / 10) as f64;
+        let wait = Duration::from_secs_f64((wanted / self.pressure.rate()).clamp(0.1, 10.0));
         Err(Error::Overloaded {
             what: "the tail of vectors that no segment holds yet",
             depth: fullness.vectors as u64,
             capacity: fullness.refuse_at as u64,
-            retry_after: Duration::from_millis((1_000 * excess / rate).clamp(100, 30_000)),
+            retry_after: wait,
         })
     }
 
@@ -126,18 +169,17 @@ impl Inner {
         let start = Instant::now();
         loop {
             match self.check_room() {
-                Err(Error::Overloaded { .. }) if start.elapsed() < PATIENCE => std::thread::sleep(PAUSE),
+                Err(Error::Overloaded { .. }) if start.elapsed() < PATIENCE => std::thread::sleep(LOOK),
                 outcome => return outcome,
             }
         }
     }
 
-    /// Holds an acknowledgement back so that, the fuller the tail, the nearer writers come to what the index takes.
+    /// Holds an acknowledgement back so that, the longer the tail, the nearer writers come to what the index takes, and at last fall behind it.
     pub(super) fn slow_down(&self, items: usize) {
-        let share = self.fullness().map_or(0.0, Fullness::share).min(1.0);
+        let share = self.fullness().map_or(0.0, Fullness::share);
         if share > 0.0 {
-            let rate = self.pressure.rate.load(Ordering::Relaxed).max(1);
-            std::thread::sleep(SLOWEST.min(Duration::from_secs_f64(share * items as f64 / rate as f64)));
+            self.pressure.pace(items, self.pressure.rate() * (FASTEST + share * (SLOWEST - FASTEST)));
         }
     }
 }

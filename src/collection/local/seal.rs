@@ -33,10 +33,19 @@ pub struct SegmentSettings {
     pub recall: f32,
     /// A tail may hold what so many segments are made of; then writes are refused.
     pub tail_segments: usize,
+    /// A segment is made of at most so many times what it is made of at least, so that it is done soon.
+    pub chunk_segments: usize,
     /// Bytes that a tail may take, as long as it may hold twice what a segment is made of.
     pub tail_bytes: usize,
     /// The pause after a segment could not be made, such as on a full disk.
     pub retry: Duration,
+}
+
+impl SegmentSettings {
+    /// Vectors that one part of a tail holds, and a segment of it.
+    pub(super) fn chunk(&self) -> usize {
+        self.growth.seal_at.saturating_mul(self.chunk_segments)
+    }
 }
 
 impl Default for SegmentSettings {
@@ -47,6 +56,7 @@ impl Default for SegmentSettings {
             build: BuildSettings::default(),
             recall: 0.99,
             tail_segments: 10,
+            chunk_segments: 2,
             tail_bytes: 512 << 20,
             retry: Duration::from_secs(60),
         }
@@ -253,6 +263,7 @@ pub(super) fn open_index(
     snapshot: &Snapshot<'_>,
     store_folder: &Path,
     (schema, key, dimension): (&CollectionSchema, GenerationKey, usize),
+    chunk: usize,
     pool: Option<&Arc<rayon::ThreadPool>>,
     check: &CheckVector<'_>,
 ) -> Result<SegmentedIndex> {
@@ -268,7 +279,7 @@ pub(super) fn open_index(
             }
         }
     }
-    let mut index = SegmentedIndex::of_segments(dimension, found, pool.cloned());
+    let mut index = SegmentedIndex::of_segments(dimension, found, chunk, pool.cloned());
     let mut rows = Rows::new(dimension, 1);
     for entry in snapshot.scan_vectors(schema.id, key.0, key.1) {
         let (item, part, vector) = entry?;

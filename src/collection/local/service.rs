@@ -38,7 +38,7 @@ impl LocalCollection {
         pool: Option<Arc<rayon::ThreadPool>>,
         segments: SegmentSettings,
     ) -> Result<Self> {
-        let state = load((store.folder(), snapshot), schema, pool.as_ref())?;
+        let state = load((store.folder(), snapshot), schema, segments.chunk(), pool.as_ref())?;
         let inner = Arc::new(Inner::new(store.clone(), state, pool, segments));
         let workers = Arc::<Workers>::default();
         workers.look_after(&inner);

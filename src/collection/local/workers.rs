@@ -11,6 +11,10 @@ use super::moment::Inner;
 use super::seal::Due;
 use crate::{Error, Result};
 
+/// Of threads that make segments, -20 to 19.
+#[cfg(target_os = "linux")]
+const NICENESS: i32 = 10;
+
 /// A thread that makes segments and one that measures them; whoever drops the last handle of a collection waits for their end.
 #[derive(Default)]
 pub(super) struct Workers {
@@ -99,6 +103,7 @@ impl Workers {
 /// Makes what is due until nothing is, and nothing will be if nobody writes.
 fn seal_what_is_due(inner: &Inner, shared: &Shared) {
     let _if_it_panics = Panicking(shared);
+    step_back();
     while !shared.stop.load(Ordering::Relaxed) {
         shared.sealing.lock().is_woken = false;
         match inner.due() {
@@ -135,6 +140,14 @@ fn seal_what_is_due(inner: &Inner, shared: &Shared) {
                 }
             }
         }
+    }
+}
+
+/// Gives searches and writers the processors first; threads that this one starts do so too.
+fn step_back() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS) {
+        tracing::debug!(%error, "segments are made at the priority of searches");
     }
 }
 
