@@ -102,10 +102,19 @@ async fn write(
     (acknowledged, n_refused)
 }
 
-/// Searches at a steady rate until told to stop; latencies from the moment at which each was due.
-async fn search(address: String, vectors: Arc<Vec<Vec<f32>>>, stop: Arc<AtomicBool>) -> Vec<Duration> {
+/// What searches beside writers took.
+struct Searches {
+    /// From the moment at which each was due.
+    latencies: Vec<Duration>,
+    /// The mean time in the index, in microseconds.
+    index_us: u64,
+}
+
+/// Searches at a steady rate until told to stop.
+async fn search(address: String, vectors: Arc<Vec<Vec<f32>>>, stop: Arc<AtomicBool>) -> Searches {
     let client = Client::connect(&address, None).await.expect("a connection");
     let (begin, mut latencies) = (Instant::now(), Vec::new());
+    let mut index_us = 0;
     for number in 0.. {
         let due = begin + Duration::from_secs_f64(f64::from(number) / SEARCHES);
         tokio::time::sleep_until(due.into()).await;
@@ -120,13 +129,16 @@ async fn search(address: String, vectors: Arc<Vec<Vec<f32>>>, stop: Arc<AtomicBo
             limit: 10,
             ..Default::default()
         };
-        client.search.clone().search(request).await.expect("an answer");
+        let reply = client.search.clone().search(request).await.expect("an answer").into_inner();
         latencies.push(due.elapsed());
+        index_us += reply.timings.unwrap_or_default().search_us;
     }
-    latencies
+    let n = latencies.len().max(1) as u64;
+    Searches { latencies, index_us: index_us / n }
 }
 
-fn quantile(latencies: &mut [Duration], share: f64) -> f64 {
+fn quantile(searches: &mut Searches, share: f64) -> f64 {
+    let latencies = &mut searches.latencies;
     latencies.sort_unstable();
     let place = ((latencies.len() as f64 * share) as usize).min(latencies.len().saturating_sub(1));
     latencies.get(place).map_or(f64::NAN, |latency| latency.as_secs_f64() * 1e3)
@@ -138,7 +150,7 @@ async fn index(client: &Client) -> v1::IndexStats {
 }
 
 /// Lets `work` run with searches beside it.
-async fn beside<T>(address: &str, vectors: &Arc<Vec<Vec<f32>>>, work: impl Future<Output = T>) -> (T, Vec<Duration>) {
+async fn beside<T>(address: &str, vectors: &Arc<Vec<Vec<f32>>>, work: impl Future<Output = T>) -> (T, Searches) {
     let stop = Arc::new(AtomicBool::new(false));
     let searches = tokio::spawn(search(address.to_owned(), Arc::clone(vectors), Arc::clone(&stop)));
     let done = work.await;
@@ -197,7 +209,8 @@ async fn burst(repeat: usize, vectors: &Arc<Vec<Vec<f32>>>) {
         serde_json::json!({"bench": "ingest_load", "kind": "sustained", "repeat": repeat, "vectors": acknowledged, "refused": refused,
             "vectors_per_s": acknowledged as f64 / begin.elapsed().as_secs_f64(), "tail_after": report.tail_vectors,
             "segments_after": report.segments, "idle_p50_ms": quantile(&mut idle, 0.5), "idle_p99_ms": quantile(&mut idle, 0.99),
-            "p50_ms": quantile(&mut busy, 0.5), "p99_ms": quantile(&mut busy, 0.99)})
+            "p50_ms": quantile(&mut busy, 0.5), "p99_ms": quantile(&mut busy, 0.99), "idle_index_us": idle.index_us,
+            "index_us": busy.index_us})
     );
 }
 

@@ -26,7 +26,7 @@ pub(crate) async fn start(folder: &Path) -> (Server, String) {
     let child = Command::new(env!("CARGO_BIN_EXE_pictor-server"))
         .args(["serve", "--models-dir", ".deps/models", "--grpc", &grpc, "--http", &http, "--data-dir"])
         .arg(folder)
-        .env("PICTOR_LOG", "warn")
+        .env("PICTOR_LOG", std::env::var("PICTOR_LOG").unwrap_or_else(|_| "warn".to_owned()))
         .stdin(Stdio::null())
         .spawn()
         .expect("pictor-server starts");

@@ -1,8 +1,8 @@
 //! Kills a process that writes, and looks at what it leaves behind.
 //!
 //! The child is this binary again: four threads write through the collection, each saying what it will do and, once it is
-//! acknowledged, at which version. The parent kills it at a random moment, opens the folder and judges. Ten cycles, or eighty
-//! with `PICTOR_VERIFY=1`. `PICTOR_SEED` repeats the operations, though not the moments of the kills.
+//! acknowledged, at which version. The parent kills it at a random moment, opens the folder and judges. Ten cycles, or 280
+//! with `PICTOR_VERIFY=1` (and 20 through the server, `crash_server`). `PICTOR_SEED` repeats the operations, though not the moments of the kills.
 //!
 //! With `PICTOR_CRASH_LIE=1` the child acknowledges some writes that it never makes; the test must then fail.
 
@@ -41,7 +41,7 @@ const ACKS: usize = 100;
 #[test]
 fn acknowledged_writes_survive_kill_9() {
     let seed = seed("crash");
-    let cycles = if is_verify() { 80 } else { 10 };
+    let cycles = if is_verify() { 280 } else { 10 };
     let folder = tempfile::tempdir().expect("a folder");
     open(folder.path()).create(new_collection("c")).expect("a collection");
     let mut random = Random::new(seed);
@@ -77,7 +77,8 @@ fn acknowledged_writes_survive_a_death_at_any_step_of_a_segment() {
     let mut random = Random::new(seed);
     let mut standings = BTreeMap::new();
     for (round, step) in (0..rounds).flat_map(|round| STEPS.map(|step| (round, step))) {
-        let step = format!("{step}:{}", 1 + random.below(3));
+        // The first segments are of the tail alone, later ones are joined with others.
+        let step = format!("{step}:{}", 1 + random.below(8));
         let intents = run_child(folder.path(), random.next(), End::At(&step), |_| ());
         let found = inspect(folder.path());
         let problems = judge(&standings, &intents, &found);

@@ -106,7 +106,7 @@ fn walks_find_what_scans_find() {
             vectors.iter().enumerate().for_each(|(item, vector)| exact.insert(&[(key(item), vector)]));
             let (mut hits, mut wanted) = (0, 0);
             let mut random = ChaCha8Rng::seed_from_u64(3);
-            for _ in 0..100 {
+            for _ in 0..300 {
                 let query = near(&vectors[random.random_range(0..vectors.len())], 0.05, &mut random);
                 let truth = exact.search(&query, IndexSearch::exact(10), &Everything).expect("no disk").neighbours;
                 let found = search(&segment, &query, 10);

@@ -15,7 +15,7 @@ const LEAST: usize = 2;
 const BURST: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_secs(2);
 /// After that the tail is kept between so many segments, because every search compares it.
-const STEADY: (usize, usize) = (2, 4);
+const STEADY: (usize, usize) = (1, 3);
 /// The speed of acknowledgements beside that of the index, when a tail begins to be long and when it is too long.
 const FASTEST: f64 = 2.0;
 const SLOWEST: f64 = 0.25;

@@ -307,13 +307,18 @@ impl Segment {
     #[must_use]
     pub fn place(&self, key: VectorKey) -> Option<u32> {
         let order: &[u32] = cast_slice(self.bytes(&self.key_order));
+        // Most keys that are asked for are newer than the segment.
+        if order.last().is_none_or(|&last| self.key(last) < key) {
+            return None;
+        }
         order.binary_search_by(|&place| self.key(place).cmp(&key)).ok().map(|found| order[found])
     }
 
     /// The places of an item's keys.
     pub fn item_places(&self, item: u64) -> impl Iterator<Item = u32> + '_ {
         let order: &[u32] = cast_slice(self.bytes(&self.key_order));
-        let first = order.partition_point(|&place| self.key(place).item < item);
+        let is_older = order.last().is_none_or(|&last| self.key(last).item < item);
+        let first = if is_older { order.len() } else { order.partition_point(|&place| self.key(place).item < item) };
         order[first..].iter().copied().take_while(move |&place| self.key(place).item == item)
     }
 
