@@ -44,6 +44,12 @@ impl FlatIndex {
         Self { coarse: Some(CoarseCodes::new(dimension)), ..Self::new(dimension, pool) }
     }
 
+    /// True if a vector of this item is here.
+    #[must_use]
+    pub fn has_item(&self, item: u64) -> bool {
+        self.rows.contains_key(&item)
+    }
+
     /// Every vector, in no order that means anything.
     pub fn iter(&self) -> impl Iterator<Item = (VectorKey, &[f32])> {
         self.keys.iter().enumerate().map(|(row, &key)| (key, self.row(row)))

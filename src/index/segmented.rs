@@ -115,9 +115,11 @@ impl SegmentedIndex {
         self.tail.iter().chain(self.frozen())
     }
 
-    /// Puts a vector in the tail that is not there yet.
+    /// Puts a vector in the tail that is not there yet. Parts of an item stay together: scores of a tail and of a segment differ in the last
+    /// digits, which would decide between parts that are equal.
     fn add(&mut self, key: VectorKey, vector: &[f32]) {
-        if self.tail.last().is_none_or(|last| last.len() >= self.chunk) {
+        let is_full = |last: &FlatIndex| last.len() >= self.chunk && !last.has_item(key.item);
+        if self.tail.last().is_none_or(is_full) {
             self.tail.push(FlatIndex::with_codes(self.dimension, self.pool.clone()));
         }
         if let Some(last) = self.tail.last_mut() {
@@ -246,6 +248,7 @@ impl VectorIndex for SegmentedIndex {
             }
             self.add(key, vector);
         }
+        self.tail.retain(|chunk| !chunk.is_empty());
     }
 
     fn remove(&mut self, items: &[u64]) {
@@ -290,5 +293,35 @@ impl VectorIndex for SegmentedIndex {
             }
         };
         Ok(Found { neighbours, exact: is_exact })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_of_an_item_stay_together_and_no_chunk_is_empty() {
+        let growth = Growth { seal_at: 1, ..Growth::default() };
+        let mut index = SegmentedIndex::new(2, 3, None);
+        for item in 0..4 {
+            for part in 0..2 {
+                index.insert(&[(VectorKey { item, part }, &[1.0, 0.0])]);
+            }
+        }
+        // Replaced, so that the first chunk loses what it had.
+        for part in 0..2 {
+            index.insert(&[(VectorKey { item: 0, part }, &[0.0, 1.0]), (VectorKey { item: 1, part }, &[0.0, 1.0])]);
+        }
+        let mut found = Vec::new();
+        while let Some(plan) = index.due(&growth, false) {
+            assert!(plan.takes_tail, "{plan:?}");
+            index.begin_segment(&plan).expect("none was begun");
+            let writer = index.sources().and_then(Sources::collect).expect("vectors").expect("some");
+            found.push(writer.len());
+            index.publish(None).expect("it was begun");
+        }
+        assert_eq!(found, [4, 4], "three are a chunk, and the fourth is the third's sibling");
+        assert_eq!(index.len(), 0);
     }
 }

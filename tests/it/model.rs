@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use pictor::collection::backend::{
-    CollectionBackend, Durability, PayloadChange, PayloadWrite, QueryKind, SearchParams, Selection, UpsertMode,
-    VectorQuery,
+    BackendHit, CollectionBackend, Durability, PayloadChange, PayloadWrite, QueryKind, SearchParams, Selection,
+    UpsertMode, VectorQuery,
 };
 use pictor::collection::{Catalog, LocalCollection};
 use pictor::types::filter::{Filter, Operator, Path};
@@ -181,7 +181,13 @@ impl<'a> Run<'a> {
         let condition = self.condition();
         let expected = block_on(self.oracle.search_batch(field, 1, queries.clone(), condition.clone(), params.clone()));
         let found = block_on(self.local.search_batch(field, 1, queries, condition, params));
-        assert_eq!(found.expect("a search").hits, expected.expect("a search").hits);
+        let (found, expected) = (found.expect("a search").hits, expected.expect("a search").hits);
+        let short = |hits: &[Vec<BackendHit>]| -> Vec<Vec<String>> {
+            let hit = |hit: &BackendHit| format!("{} {} {:?}", hit.item.id, hit.score, hit.part);
+            hits.iter().map(|list| list.iter().map(hit).collect()).collect()
+        };
+        assert_eq!(short(&found), short(&expected), "{field}");
+        assert_eq!(found, expected);
     }
 
     /// A search that walks graphs where there are any.
