@@ -129,7 +129,7 @@ async fn calls(address: &str, queries: &std::sync::Arc<Vec<Vec<f32>>>, rate: Opt
 #[tokio::main]
 async fn main() {
     let folder = tempfile::tempdir().expect("a folder");
-    let (_server, address) = start(folder.path()).await;
+    let (_server, address) = start(folder.path(), &[]).await;
     let client = Client::connect(&address, None).await.expect("a connection");
     let mut vectors = clustered(VECTORS + QUERIES, VECTORS, DIMENSION);
     let queries = std::sync::Arc::new(vectors.split_off(VECTORS));

@@ -25,6 +25,8 @@ const REPEATS: usize = 3;
 /// Of a soak: items that stay, writes a second, seconds between two lines.
 const LIVE: usize = 50_000;
 const RATE: f64 = 1_000.0;
+/// Bytes: caches are full after minutes, so that growth shows.
+const MEMORY: &str = "1000000000";
 const EVERY: Duration = Duration::from_secs(30);
 
 fn item(vectors: &[Vec<f32>], number: usize) -> v1::Item {
@@ -177,7 +179,7 @@ async fn writers(
 
 async fn burst(repeat: usize, vectors: &Arc<Vec<Vec<f32>>>) {
     let folder = tempfile::tempdir().expect("a folder");
-    let (_server, address) = start(folder.path()).await;
+    let (_server, address) = start(folder.path(), &[]).await;
     let client = Client::connect(&address, None).await.expect("a connection");
     create(&client).await;
     let next = Arc::new(AtomicU64::new(0));
@@ -227,7 +229,7 @@ fn folder_bytes(folder: &Path) -> u64 {
 
 async fn soak(minutes: u64, vectors: &Arc<Vec<Vec<f32>>>) {
     let folder = tempfile::tempdir().expect("a folder");
-    let (server, address) = start(folder.path()).await;
+    let (server, address) = start(folder.path(), &["--memory", MEMORY]).await;
     let client = Client::connect(&address, None).await.expect("a connection");
     create(&client).await;
     let begin = Instant::now();

@@ -19,13 +19,14 @@ impl Drop for Server {
     }
 }
 
-/// Starts `pictor-server serve` on free ports; gives its gRPC address.
-pub(crate) async fn start(folder: &Path) -> (Server, String) {
+/// Starts `pictor-server serve` on free ports with more flags; gives its gRPC address.
+pub(crate) async fn start(folder: &Path, flags: &[&str]) -> (Server, String) {
     let port = || TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
     let (grpc, http) = (port().to_string(), port().to_string());
     let child = Command::new(env!("CARGO_BIN_EXE_pictor-server"))
         .args(["serve", "--models-dir", ".deps/models", "--grpc", &grpc, "--http", &http, "--data-dir"])
         .arg(folder)
+        .args(flags)
         .env("PICTOR_LOG", std::env::var("PICTOR_LOG").unwrap_or_else(|_| "warn".to_owned()))
         .stdin(Stdio::null())
         .spawn()

@@ -92,16 +92,13 @@ impl Pressure {
         self.rate.load(Ordering::Relaxed).max(1) as f64
     }
 
-    /// Waits for this acknowledgement's turn, so that all together leave at `speed` vectors a second.
-    fn pace(&self, items: usize, speed: f64) {
+    /// How long this acknowledgement waits for its turn, so that all together leave at `speed` vectors a second.
+    fn turn(&self, items: usize, speed: f64) -> Duration {
         let now = Instant::now();
-        let turn = {
-            let mut next = self.next.lock();
-            let free = next.map_or(now, |next| next.max(now));
-            let turn = (free + Duration::from_secs_f64(items as f64 / speed)).min(now + LONGEST);
-            *next.insert(turn)
-        };
-        std::thread::sleep(turn - now);
+        let mut next = self.next.lock();
+        let free = next.map_or(now, |next| next.max(now));
+        let turn = (free + Duration::from_secs_f64(items as f64 / speed)).min(now + LONGEST);
+        *next.insert(turn) - now
     }
 }
 
@@ -175,11 +172,14 @@ impl Inner {
         }
     }
 
-    /// Holds an acknowledgement back so that, the longer the tail, the nearer writers come to what the index takes, and at last fall behind it.
-    pub(super) fn slow_down(&self, items: usize) {
-        let share = self.fullness().map_or(0.0, Fullness::share);
-        if share > 0.0 {
-            self.pressure.pace(items, self.pressure.rate() * (FASTEST + share * (SLOWEST - FASTEST)));
+    /// How long an acknowledgement is to be held back so that, the longer the tail, the nearer writers come to what the index takes, and at last
+    /// fall behind it.
+    pub(super) fn hold_back(&self, items: usize) -> Duration {
+        match self.fullness().map_or(0.0, Fullness::share) {
+            share if share > 0.0 => {
+                self.pressure.turn(items, self.pressure.rate() * (FASTEST + share * (SLOWEST - FASTEST)))
+            }
+            _ => Duration::ZERO,
         }
     }
 }

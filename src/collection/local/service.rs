@@ -85,7 +85,17 @@ impl CollectionBackend for LocalCollection {
     }
 
     async fn upsert(&self, writes: Vec<ItemWrite>, durability: Durability) -> Result<Vec<Result<WriteAck>>> {
-        self.blocking(move |inner| inner.upsert(writes, durability)).await
+        let upsert = move |inner: &Inner| {
+            let outcomes = inner.upsert(writes, durability)?;
+            let wait = inner.hold_back(outcomes.len());
+            Ok((outcomes, wait))
+        };
+        let (outcomes, wait) = self.blocking(upsert).await?;
+        // Not on a blocking thread, which searches need as well.
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
+        Ok(outcomes)
     }
 
     async fn delete(&self, ids: Vec<ItemId>, durability: Durability) -> Result<Vec<Option<u64>>> {

@@ -13,7 +13,7 @@ use crate::{Error, Result};
 
 /// Of threads that make segments, -20 to 19.
 #[cfg(target_os = "linux")]
-const NICENESS: i32 = 10;
+const NICENESS: i32 = 5;
 
 /// A thread that makes segments and one that measures them; whoever drops the last handle of a collection waits for their end.
 #[derive(Default)]

@@ -14,9 +14,7 @@ impl Inner {
         self.check_room()?;
         self.store.check_room(0)?;
         let ids: Vec<ItemId> = writes.iter().map(|write| write.id.clone()).collect();
-        let outcomes = self.write(&ids, writes, durability, |plan, write| plan.upsert(write))?;
-        self.slow_down(outcomes.len());
-        Ok(outcomes)
+        self.write(&ids, writes, durability, |plan, write| plan.upsert(write))
     }
 
     pub(super) fn set_payload(
