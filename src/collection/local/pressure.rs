@@ -112,6 +112,11 @@ struct Fullness {
 }
 
 impl Fullness {
+    /// The part of its room that it takes; from 1 on writes are refused.
+    fn of_room(self) -> f64 {
+        self.vectors as f64 / self.refuse_at.max(1) as f64
+    }
+
     /// 0 while acknowledgements come at once, 1 when they are slowest.
     fn share(self) -> f64 {
         let (from, to) = self.slow;
@@ -121,8 +126,8 @@ impl Fullness {
 }
 
 impl Inner {
-    /// The fullest tail of the collection.
-    fn fullness(&self) -> Option<Fullness> {
+    /// The tail of the collection that is the fullest by this measure.
+    fn fullest(&self, measure: fn(Fullness) -> f64) -> Option<Fullness> {
         let (seal_at, tail_bytes) = (self.segments.growth.seal_at, self.segments.tail_bytes);
         let is_burst = self.pressure.since(&self.pressure.burst_at) < BURST;
         let of_index = |index: &SegmentedIndex| {
@@ -135,7 +140,7 @@ impl Inner {
             Fullness { vectors: index.tail_len(), slow, refuse_at }
         };
         let state = self.state.read();
-        state.indexes.values().map(of_index).max_by(|a, b| a.share().total_cmp(&b.share()))
+        state.indexes.values().map(of_index).max_by(|a, b| measure(*a).total_cmp(&measure(*b)))
     }
 
     /// Refuses a write that the index would have no room for.
@@ -143,7 +148,7 @@ impl Inner {
     /// # Errors
     /// [`Error::Overloaded`].
     pub(super) fn check_room(&self) -> Result<()> {
-        let Some(fullness) = self.fullness().filter(|fullness| fullness.vectors >= fullness.refuse_at) else {
+        let Some(fullness) = self.fullest(Fullness::of_room).filter(|fullness| fullness.of_room() >= 1.0) else {
             return Ok(());
         };
         self.pressure.wake();
@@ -175,7 +180,7 @@ impl Inner {
     /// How long an acknowledgement is to be held back so that, the longer the tail, the nearer writers come to what the index takes, and at last
     /// fall behind it.
     pub(super) fn hold_back(&self, items: usize) -> Duration {
-        match self.fullness().map_or(0.0, Fullness::share) {
+        match self.fullest(Fullness::share).map_or(0.0, Fullness::share) {
             share if share > 0.0 => {
                 self.pressure.turn(items, self.pressure.rate() * (FASTEST + share * (SLOWEST - FASTEST)))
             }
