@@ -124,8 +124,9 @@ fn serve(settings: &ServeSettings) -> anyhow::Result<()> {
             resources,
         };
         let stop = stop_signal()?;
+        let mut waits = 0;
         loop {
-            let engine = open(&engine_settings).await?;
+            let engine = open(&engine_settings, waits).await?;
             tracing::info!(grpc = %grpc.local_addr()?, http = %http.local_addr()?, "serving");
             let preloading = engine.clone();
             let preload = tokio::spawn(async move { preloading.preload().await });
@@ -141,13 +142,14 @@ fn serve(settings: &ServeSettings) -> anyhow::Result<()> {
                 return Ok(());
             }
             preload.abort();
+            waits = LETTING_GO;
         }
     })
 }
 
-/// Opens the data folder; an engine that served it a moment ago may still be letting go of it.
-async fn open(settings: &EngineSettings) -> anyhow::Result<Engine> {
-    let mut tries = 0..LETTING_GO;
+/// Opens the data folder; an engine that served it a moment ago may still be letting go of it, which is waited for so often.
+async fn open(settings: &EngineSettings, waits: u32) -> anyhow::Result<Engine> {
+    let mut tries = 0..waits;
     loop {
         let settings = settings.clone();
         match tokio::task::spawn_blocking(move || Engine::open(settings)).await? {
