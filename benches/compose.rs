@@ -16,7 +16,7 @@ use pictor::ingest::{NewItem, NewMedia};
 use pictor::model::combiner::{CombinerConfig, CombinerFeatures, MODEL_TYPE};
 use pictor::model::{Description, DeviceChoice, PrecisionChoice, folder};
 use pictor::resources::Resources;
-use pictor::search::{Query, QueryContent, QueryPart};
+use pictor::search::{Query, QueryContent, QueryPart, Ranking};
 use pictor::types::PartKind;
 use pictor::types::vector::UnitVector;
 use safetensors::tensor::{Dtype, TensorView};
@@ -146,6 +146,8 @@ async fn searches(models: &Path, data: &Path) {
                     exact: false,
                     exclude_reference: true,
                     select: Selection::default(),
+                    only: None,
+                    ranking: Ranking::default(),
                 };
                 let started = Instant::now();
                 engine.search("bench", query, None).await.expect("an answer");

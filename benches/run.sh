@@ -68,6 +68,21 @@ graph_million() { graph_on --count 1000000 --few --only hnswlib --repeats 3; }
 # Searches by raw vectors through gRPC beside the index itself.
 graph_load() { bench graph_load; }
 
+# Filtered searches and counts of values beside an embedded peer that has payload indexes, too; half an hour, most of it the peer's.
+filters() {
+  local venv=.deps/bench-filters-venv folder=target/bench-filters
+  if [ ! -x "$venv/bin/filters-ready" ]; then
+    python3 -m venv --clear "$venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check qdrant-edge-py==0.9.0 numpy==2.4.6
+    install -m 755 /dev/null "$venv/bin/filters-ready"
+  fi
+  rm -rf "$folder"
+  mkdir -p "$folder"
+  bench filters -- "$folder" "$@"
+  OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 "$venv/bin/python" benches/filters.py "$folder"
+  rm -r "$folder"
+}
+
 ingest_load() { bench ingest_load; }
 
 # Half an hour.
@@ -109,7 +124,7 @@ compose() {
 }
 
 mkdir -p benches/results
-[ "$#" -gt 0 ] || set -- load scan graph graph_load ingest_load resize encoder dual_encoder image_load towers reembed train compose
+[ "$#" -gt 0 ] || set -- load scan graph graph_load filters ingest_load resize encoder dual_encoder image_load towers reembed train compose
 for name in "$@"; do
   echo "== $name"
   if [ "$name" = encoder ] || [ "$name" = dual_encoder ] || [ "$name" = train ]; then

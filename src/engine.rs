@@ -33,7 +33,7 @@ use crate::metrics::Metrics;
 use crate::model::device::device_name;
 use crate::model::{DeviceChoice, PrecisionChoice};
 use crate::resources::Resources;
-use crate::search::{Query, SearchAnswer, search};
+use crate::search::{EncodedPictures, Query, SearchAnswer, search};
 use crate::store::{Store, StoreSettings};
 use crate::types::{Error, Result, Timestamp};
 
@@ -155,7 +155,23 @@ impl Engine {
     /// # Errors
     /// As [`search`], and [`Error::NotFound`] for an unknown collection.
     pub async fn search(&self, collection: &str, query: Query, deadline: Option<Instant>) -> Result<SearchAnswer> {
-        search(&self.backend(collection)?, &self.shared.encoders, &self.shared.composers, query, deadline).await
+        self.search_with(&EncodedPictures::default(), collection, query, deadline).await
+    }
+
+    /// As [`Engine::search`], for one of several queries that may name the same pictures.
+    ///
+    /// # Errors
+    /// As [`Engine::search`].
+    pub async fn search_with(
+        &self,
+        pictures: &EncodedPictures,
+        collection: &str,
+        query: Query,
+        deadline: Option<Instant>,
+    ) -> Result<SearchAnswer> {
+        let shared = &self.shared;
+        let backend = self.backend(collection)?;
+        search(&backend, &shared.encoders, &shared.composers, query, (pictures, deadline)).await
     }
 
     /// Makes everything acknowledged survive power loss and ends the encoders' threads: no network may run while the process

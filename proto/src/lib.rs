@@ -10,7 +10,7 @@ pub mod client;
 use tonic::Code;
 
 /// The messages, clients and server traits of `pictor.v1`.
-#[expect(unused_qualifications, clippy::allow_attributes, reason = "generated code")]
+#[expect(unused_qualifications, clippy::allow_attributes, clippy::large_enum_variant, reason = "generated code")]
 pub mod v1 {
     tonic::include_proto!("pictor.v1");
 }

@@ -10,11 +10,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::schema::CollectionSchema;
+use super::schema::{CollectionSchema, PayloadIndex};
 pub use crate::index::{KindReport, QueryKind};
-use crate::types::filter::{Filter, Mismatches};
+use crate::types::filter::{Filter, Mismatches, Path};
+use crate::types::payload_index::PayloadKind;
 use crate::types::vector::UnitVector;
-use crate::types::{ItemId, MediaInfo, PartRef, Payload, Result};
+use crate::types::{ItemId, MediaInfo, PartRef, Payload, Result, Value};
 
 /// How long an acknowledged write lasts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -164,6 +165,44 @@ pub struct ScrollPage {
     pub mismatches: Mismatches,
 }
 
+/// An order of items by a payload value: by numbers, else times, else strings, else bools, as there are indexes of the path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OrderBy {
+    pub path: Path,
+    pub is_descending: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct OrderedPage {
+    pub items: Vec<StoredItem>,
+    /// Where the next page starts, to be given back as it is; `None` at the end.
+    pub next: Option<Vec<u8>>,
+    pub mismatches: Mismatches,
+    pub plan: FilterPlan,
+}
+
+/// How many items have each value at a path.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Facet {
+    pub path: Path,
+    /// The most frequent first, equally frequent ones in the order of the values. An item counts once for each of its values.
+    pub values: Vec<(Value, u64)>,
+    /// Distinct values, also those that are not listed.
+    pub distinct: u64,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct FacetReply {
+    /// In the order of the paths asked for.
+    pub facets: Vec<Facet>,
+    /// Items that were counted.
+    pub items: u64,
+    /// Paths whose values were counted by reading payloads.
+    pub unindexed: Vec<Path>,
+    pub mismatches: Mismatches,
+    pub plan: FilterPlan,
+}
+
 /// One query vector and what is wanted for it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VectorQuery {
@@ -176,6 +215,8 @@ pub struct VectorQuery {
     pub min_score: Option<f32>,
     /// Items left out.
     pub exclude: Vec<ItemId>,
+    /// The only items that may be found, if given; the query is compared with each of them.
+    pub only: Option<Vec<ItemId>>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -195,6 +236,41 @@ pub struct BackendHit {
     pub item: StoredItem,
 }
 
+/// How the items that satisfy a filter were come by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FilterStrategy {
+    /// Each of them was compared with the query.
+    #[default]
+    Listed,
+    /// A walk through the graph kept nothing else.
+    Walk,
+    /// The nearest items of all were judged, the payloads of more and more of them.
+    Windows,
+}
+
+impl FilterStrategy {
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Listed => "listed",
+            Self::Walk => "walk",
+            Self::Windows => "windows",
+        }
+    }
+}
+
+/// What it took to answer a filter.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FilterPlan {
+    pub strategy: FilterStrategy,
+    /// Items that satisfy the filter, if all are known.
+    pub matches: Option<u64>,
+    /// Payloads that were read to find out, those of hits not counted.
+    pub payloads_read: u64,
+    /// Comparisons that no index answers, and the kind of index that would.
+    pub missing: Vec<(Path, Option<PayloadKind>)>,
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct SearchReply {
     /// One list for each query.
@@ -202,6 +278,8 @@ pub struct SearchReply {
     /// True if every vector was compared.
     pub exact: bool,
     pub mismatches: Mismatches,
+    /// If there was a filter.
+    pub plan: Option<FilterPlan>,
     /// Time spent comparing vectors, and time spent reading items.
     pub search_time: Duration,
     pub fetch_time: Duration,
@@ -226,6 +304,16 @@ pub struct IndexReport {
     pub kinds: Vec<KindReport>,
 }
 
+/// An index on payloads, and how much it holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PayloadIndexReport {
+    pub index: PayloadIndex,
+    /// Distinct values.
+    pub values: u64,
+    /// About how many bytes of memory it takes.
+    pub bytes: u64,
+}
+
 /// Numbers for operators.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct BackendStats {
@@ -234,6 +322,7 @@ pub struct BackendStats {
     pub vectors: BTreeMap<(String, u32), u64>,
     pub index_bytes: u64,
     pub indexes: Vec<IndexReport>,
+    pub payload_indexes: Vec<PayloadIndexReport>,
     /// The newest write, and the newest write that the index answers for.
     pub version: u64,
     pub applied_version: u64,
@@ -283,6 +372,20 @@ pub trait CollectionBackend: Send + Sync {
     ) -> Result<ScrollPage>;
 
     async fn count(&self, filter: Option<Filter>) -> Result<u64>;
+
+    /// Reads items that have a value at a path, in the value's order and then by id, from a cursor on. An item with several values stands
+    /// at its first one in that order. An item that keeps its value during the whole scroll is seen exactly once.
+    async fn scroll_by(
+        &self,
+        order: OrderBy,
+        after: Option<Vec<u8>>,
+        filter: Option<Filter>,
+        limit: usize,
+        select: Selection,
+    ) -> Result<OrderedPage>;
+
+    /// Counts items by the values at each path, among those that satisfy the filter; the `limit` most frequent values of each.
+    async fn facets(&self, paths: Vec<Path>, filter: Option<Filter>, limit: usize) -> Result<FacetReply>;
 
     /// Adds vectors to a generation that is being built. Versions stay; a part's vector that is there already stays too.
     async fn fill(&self, field: &str, generation: u32, fillings: Vec<Filling>) -> Result<Vec<FillOutcome>>;

@@ -7,12 +7,13 @@ use parking_lot::{Mutex, RwLock};
 
 use super::catalog_entry::{AliasChange, CollectionInfo, GenerationChange, GenerationChanged, NewCollection, NewField};
 use super::local::{SegmentSettings, audit_scope, remove_half_written, remove_leftovers};
-use super::schema::CollectionSchema;
+use super::schema::{CollectionSchema, PayloadIndex, PayloadIndexState};
 use super::{CollectionBackend, LocalCollection};
 use crate::fail_point::fail_point;
 use crate::store::{AuditReport, Counters, Snapshot, Store, audit};
 use crate::types::limits::COLLECTIONS;
 use crate::types::names::check_name;
+use crate::types::payload_index::PayloadIndexSpec;
 use crate::{Error, Result};
 
 /// How a catalog runs its collections.
@@ -224,6 +225,64 @@ impl Catalog {
         self.store.sync()?;
         self.remove_unused_segments()?;
         self.get(collection)
+    }
+
+    /// Adds an index on payloads; durable on return. It is ready at once if there are no items, else `job` fills it; a job may ask again.
+    ///
+    /// # Errors
+    /// [`Error::FailedPrecondition`] with `COLLECTION_NOT_EMPTY` if there are items and no job is named; [`Error::AlreadyExists`],
+    /// [`Error::NotFound`], [`Error::LimitExceeded`].
+    pub fn create_payload_index(&self, collection: &str, spec: &PayloadIndexSpec, job: &str) -> Result<PayloadIndex> {
+        let _one_change = self.change.lock();
+        let index = self.resolve_local(collection)?.add_payload_index(spec, job)?;
+        self.store.sync()?;
+        Ok(index)
+    }
+
+    /// Fills an index with the next items; gives where to go on, `None` at the end.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if it was dropped; those of the store.
+    pub fn fill_payload_index(&self, collection: &str, index: u32, from: u64) -> Result<Option<u64>> {
+        self.resolve_local(collection)?.fill_payload_index(index, from)
+    }
+
+    /// Lets filters use an index that is filled; durable on return.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if it was dropped; those of the store.
+    pub fn complete_payload_index(&self, collection: &str, index: u32) -> Result<()> {
+        let _one_change = self.change.lock();
+        // The entries first: they were written without waiting for the disk.
+        self.store.sync()?;
+        self.resolve_local(collection)?.complete_payload_index(index)?;
+        self.store.sync()
+    }
+
+    /// Removes an index on payloads; durable on return.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; those of the store.
+    pub fn drop_payload_index(&self, collection: &str, spec: &PayloadIndexSpec) -> Result<PayloadIndex> {
+        let _one_change = self.change.lock();
+        let dropped = self.resolve_local(collection)?.drop_payload_index(spec)?;
+        self.store.sync()?;
+        Ok(dropped)
+    }
+
+    /// Removes the index that a job has added and not completed, if there is one.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn drop_unfinished_payload_index(&self, collection: &str, spec: &PayloadIndexSpec, job: &str) -> Result<()> {
+        let schema = self.resolve(collection)?.schema();
+        let is_unfinished = |index: &&PayloadIndex| {
+            index.spec == *spec && index.job == job && index.state == PayloadIndexState::Building
+        };
+        match schema.payload_indexes.iter().find(is_unfinished) {
+            Some(_) => self.drop_payload_index(collection, spec).map(|_| ()),
+            None => Ok(()),
+        }
     }
 
     /// Changes the generations of a field; durable on return. What is dropped leaves the disk at once.

@@ -106,6 +106,8 @@ impl NewCollection {
             default_field: if self.default_field.is_empty() { first } else { self.default_field },
             created: Timestamp::now(),
             uid,
+            payload_indexes: Vec::new(),
+            next_payload_index_id: 0,
         })
     }
 }

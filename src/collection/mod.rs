@@ -13,3 +13,4 @@ pub use catalog_entry::{
     AliasChange, CollectionInfo, GenerationChange, GenerationChanged, GenerationSpec, NewCollection, NewField,
 };
 pub use local::{LocalCollection, SegmentSettings};
+pub use schema::{PayloadIndex, PayloadIndexState};

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::types::limits::{DIMENSION, FIELDS};
 use crate::types::names::check_name;
+use crate::types::payload_index::PayloadIndexSpec;
 use crate::types::{Error, PartKind, PartRef, Result, Timestamp};
 
 /// Which parts of an item a field holds vectors of, and who makes them.
@@ -183,6 +184,33 @@ pub struct CollectionSchema {
     pub media_originals: MediaOriginals,
     pub default_field: String,
     pub created: Timestamp,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub payload_indexes: Vec<PayloadIndex>,
+    /// The number that the next payload index gets.
+    #[serde(default)]
+    pub next_payload_index_id: u32,
+}
+
+/// Where a payload index stands in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PayloadIndexState {
+    /// Being filled by a job; every write goes to it, no filter uses it yet.
+    Building,
+    Ready,
+}
+
+/// An index over the payloads of a stored collection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PayloadIndex {
+    /// Stands for the index in keys; never used again after it is dropped.
+    pub id: u32,
+    #[serde(flatten)]
+    pub spec: PayloadIndexSpec,
+    pub state: PayloadIndexState,
+    /// The job that fills or filled it; empty if there was nothing to fill.
+    #[serde(default)]
+    pub job: String,
 }
 
 impl CollectionSchema {
@@ -199,6 +227,11 @@ impl CollectionSchema {
                 name: format!("{name} (collection {} has {})", self.name, known.join(", ")),
             }
         })
+    }
+
+    /// The payload indexes that filters may use.
+    pub fn ready_payload_indexes(&self) -> impl Iterator<Item = &PayloadIndex> {
+        self.payload_indexes.iter().filter(|index| index.state == PayloadIndexState::Ready)
     }
 
     /// The field with this number, if it has this generation.

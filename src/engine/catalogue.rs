@@ -7,8 +7,9 @@ use super::Engine;
 use super::generations::check_originals;
 use crate::collection::schema::{FieldSource, FieldSpec, GenerationState, MediaOriginals, check_fields};
 use crate::collection::{AliasChange, Catalog, CollectionInfo, GenerationSpec, NewCollection, NewField};
-use crate::jobs::ReembedSpec;
+use crate::jobs::{PayloadIndexJob, ReembedSpec};
 use crate::store::JobRecord;
+use crate::types::payload_index::PayloadIndexSpec;
 use crate::types::{Error, Result};
 
 /// A collection as a caller describes it.
@@ -114,6 +115,41 @@ impl Engine {
     /// [`Error::NotFound`], [`Error::FailedPrecondition`].
     pub async fn drop_field(&self, collection: String, field: String) -> Result<CollectionInfo> {
         self.with_catalog(move |catalog| catalog.drop_field(&collection, &field)).await
+    }
+
+    /// Adds an index on payloads. If the collection has items, a job fills the index and nothing uses it until the job's end; writes go to
+    /// it at once.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyExists`], [`Error::NotFound`], [`Error::LimitExceeded`], [`Error::FailedPrecondition`].
+    pub async fn create_payload_index(
+        &self,
+        collection: String,
+        index: PayloadIndexSpec,
+    ) -> Result<(CollectionInfo, Option<JobRecord>)> {
+        let (name, spec) = (collection.clone(), index.clone());
+        match self.with_catalog(move |catalog| catalog.create_payload_index(&name, &spec, "")).await {
+            Ok(_) => Ok((self.collection_info(&collection)?, None)),
+            Err(Error::FailedPrecondition { reason: "COLLECTION_NOT_EMPTY", .. }) => {
+                let backend = self.backend(&collection)?;
+                let schema = backend.schema();
+                let spec = PayloadIndexJob { collection: schema.name.clone(), uid: schema.uid.clone(), index };
+                let items = backend.stats().items;
+                let job = self.jobs(move |jobs| jobs.payload_index(&spec, items)).await?;
+                Ok((self.collection_info(&collection)?, Some(job)))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes an index on payloads.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn drop_payload_index(&self, collection: String, index: PayloadIndexSpec) -> Result<CollectionInfo> {
+        let name = collection.clone();
+        self.with_catalog(move |catalog| catalog.drop_payload_index(&name, &index)).await?;
+        self.collection_info(&collection)
     }
 
     /// Changes aliases, all in one step.

@@ -3,13 +3,16 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as CURSOR;
+
 use super::Engine;
 use crate::collection::backend::{
-    Durability, PayloadChange, PayloadWrite, Selection, StoredItem, UpsertMode, WriteAck,
+    Durability, FacetReply, OrderBy, PayloadChange, PayloadWrite, Selection, StoredItem, UpsertMode, WriteAck,
 };
 use crate::ingest::{self, NewItem, Upserted};
-use crate::types::filter::Filter;
-use crate::types::limits::{IDS, REPLY_MEDIA_BYTES, SCROLL_ITEMS};
+use crate::types::filter::{Filter, Path};
+use crate::types::limits::{FACET_VALUES, FACETS, IDS, REPLY_MEDIA_BYTES, SCROLL_ITEMS};
 use crate::types::value::check_payload;
 use crate::types::{Error, ItemId, Result};
 
@@ -157,6 +160,54 @@ impl Engine {
         }
         let page = backend.scroll(after, filter, limit, select).await?;
         Ok(ItemPage { items: page.items, next_cursor: page.next.map(|id| id.to_string()).unwrap_or_default() })
+    }
+
+    /// Reads items in the order of a payload value, from after `cursor` (of the previous page; empty: the start).
+    ///
+    /// # Errors
+    /// [`Error::FailedPrecondition`] with `NO_PAYLOAD_INDEX`, [`Error::InvalidArgument`], [`Error::LimitExceeded`].
+    pub async fn scroll_by(
+        &self,
+        collection: &str,
+        order: OrderBy,
+        cursor: &str,
+        filter: Option<Filter>,
+        (limit, select): (usize, Selection),
+    ) -> Result<ItemPage> {
+        SCROLL_ITEMS.check("limit", limit)?;
+        let after = match cursor {
+            "" => None,
+            text => Some(CURSOR.decode(text).map_err(|_| {
+                Error::invalid("cursor", "expected what the previous reply gave, of a scroll in the same order")
+            })?),
+        };
+        let backend = self.backend(collection)?;
+        if select.media_data {
+            let described = Selection { media: true, ..Selection::default() };
+            let page = backend.scroll_by(order.clone(), after.clone(), filter.clone(), limit, described).await?;
+            check_media_bytes(&page.items)?;
+        }
+        let page = backend.scroll_by(order, after, filter, limit, select).await?;
+        Ok(ItemPage { items: page.items, next_cursor: page.next.map(|next| CURSOR.encode(next)).unwrap_or_default() })
+    }
+
+    /// Counts items by the values at payload paths, among those that satisfy a filter.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::InvalidArgument`], [`Error::LimitExceeded`].
+    pub async fn facets(
+        &self,
+        collection: &str,
+        paths: Vec<Path>,
+        filter: Option<Filter>,
+        limit: usize,
+    ) -> Result<FacetReply> {
+        if paths.is_empty() {
+            return Err(Error::invalid("paths", "name at least one payload path"));
+        }
+        FACETS.check("paths", paths.len())?;
+        FACET_VALUES.check("limit", limit)?;
+        self.backend(collection)?.facets(paths, filter, limit).await
     }
 }
 

@@ -154,7 +154,7 @@ async fn hits(field: &Field<'_>, generation: &Generation, query: &Query, k: usiz
             }
         }
     };
-    let query = VectorQuery { kind: QueryKind::default(), vector, limit: k, min_score: None, exclude };
+    let query = VectorQuery { kind: QueryKind::default(), vector, limit: k, min_score: None, exclude, only: None };
     let params = SearchParams { exact: true, include_building: true, ..SearchParams::default() };
     let reply = field.backend.search_batch(&field.name, generation.number, vec![query], None, params).await?;
     let hits = reply.hits.into_iter().next().ok_or_else(|| Error::Internal("a search without an answer".to_owned()))?;

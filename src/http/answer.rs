@@ -2,32 +2,48 @@
 
 use serde_json::{Map, Number, Value, json};
 
+use super::query::AnswerForm;
 use super::url::segment;
-use crate::collection::backend::{PartVector, Selection, StoredItem, StoredMedia};
-use crate::search::SearchAnswer;
-use crate::types::json::payload_to_json;
-use crate::types::{PartKind, PartRef};
+use crate::collection::backend::{FilterPlan, PartVector, Selection, StoredItem, StoredMedia};
+use crate::search::{Explanation, FacetCount, SearchAnswer};
+use crate::types::filter::Path;
+use crate::types::json::{payload_to_json, value_to_json};
+use crate::types::payload_index::PayloadKind;
+use crate::types::{PartKind, PartRef, Value as PayloadValue};
 
 /// The answer to a search; `keeps_pictures` says whether hits have thumbnails.
-pub(super) fn search(
-    answer: &SearchAnswer,
-    collection: &str,
-    offset: usize,
-    select: Selection,
-    keeps_pictures: bool,
-) -> Value {
-    let hit = |(rank, hit): (usize, &crate::collection::backend::BackendHit)| {
-        let mut object = item(&hit.item, select);
+pub(super) fn search(answer: &SearchAnswer, collection: &str, form: &AnswerForm, keeps_pictures: bool) -> Value {
+    let hit = |place: usize, rank: usize| -> Option<Value> {
+        let hit = answer.hits.get(place)?;
+        let explanation = answer.explanations.get(place);
+        let mut object = item(&hit.item, form.select);
         object.insert("rank".to_owned(), rank.into());
         object.insert("score".to_owned(), short_float(hit.score));
-        object.insert("field".to_owned(), answer.field.clone().into());
+        object.insert("field".to_owned(), field_of(answer, explanation, form).into());
         object.insert("part".to_owned(), part(&hit.part));
         object.insert("thumbnail".to_owned(), thumbnail(collection, &hit.item, &hit.part, keeps_pictures).into());
-        Value::Object(object)
+        if let Some(explanation) = explanation.filter(|_| form.is_explained) {
+            object.insert("explanation".to_owned(), describe_explanation(explanation, &form.fields));
+        }
+        Some(object.into())
+    };
+    let n_alone = if answer.groups.is_empty() { answer.hits.len() } else { 0 };
+    let hits: Vec<Value> = (0..n_alone).filter_map(|place| hit(place, form.offset + place + 1)).collect();
+    // Ranks and offsets are those of groups.
+    let mut groups: Vec<Value> = Vec::with_capacity(answer.groups.len());
+    for (rank, group) in (form.offset + 1..).zip(&answer.groups) {
+        let members: Vec<Value> = group.hits.iter().filter_map(|place| hit(*place, rank)).collect();
+        groups.push(json!({ "value": value_to_json(&group.value), "hits": members }));
+    }
+    let counted = |(path, counts): (&String, &Vec<FacetCount>)| {
+        facet(path, counts.len() as u64, counts.iter().map(|facet| (&facet.value, facet.count)))
     };
     let timings = answer.timings;
     json!({
-        "hits": (offset + 1..).zip(&answer.hits).map(hit).collect::<Vec<_>>(),
+        "hits": hits,
+        "groups": groups,
+        "facets": form.facets.iter().zip(&answer.facets).map(counted).collect::<Vec<_>>(),
+        "plan": answer.plan.as_ref().filter(|_| form.is_explained).map(plan),
         "field": answer.field,
         "generation": answer.generation.number,
         "space": answer.generation.space,
@@ -45,6 +61,46 @@ pub(super) fn search(
             "cached_parts": timings.cached_parts,
         },
     })
+}
+
+/// The field that found a hit: of fused ones the first that has it, because its part is the one that is named.
+fn field_of(answer: &SearchAnswer, explanation: Option<&Explanation>, form: &AnswerForm) -> String {
+    let place = explanation.and_then(|explanation| explanation.fields.iter().position(Option::is_some));
+    let named = place.and_then(|place| form.fields.get(place)).filter(|name| !name.is_empty());
+    named.unwrap_or(&answer.field).clone()
+}
+
+/// What a hit's score is made of; a field that did not find the hit has null for rank and score.
+fn describe_explanation(explanation: &Explanation, fields: &[String]) -> Value {
+    let in_field = |(field, place): (&String, &Option<(usize, f32)>)| {
+        let (rank, score) = place.unzip();
+        json!({ "field": field, "rank": rank, "score": score.map(short_float) })
+    };
+    json!({
+        "similarity": short_float(explanation.similarity),
+        "boosts": explanation.boosts.iter().map(|boost| short_float(*boost)).collect::<Vec<_>>(),
+        "fields": fields.iter().zip(&explanation.fields).map(in_field).collect::<Vec<_>>(),
+    })
+}
+
+/// How a filter was answered; `matches` is null if not all were counted, a `kind` if no index would help.
+fn plan(plan: &FilterPlan) -> Value {
+    let missing = |(path, kind): &(Path, Option<PayloadKind>)| {
+        let kind = kind.map(PayloadKind::name);
+        json!({ "path": path.to_string(), "kind": kind })
+    };
+    json!({
+        "strategy": plan.strategy.name(),
+        "matches": plan.matches,
+        "payloads_read": plan.payloads_read,
+        "missing": plan.missing.iter().map(missing).collect::<Vec<_>>(),
+    })
+}
+
+/// How many items have each value at a path.
+pub(super) fn facet<'v>(path: &str, distinct: u64, counts: impl Iterator<Item = (&'v PayloadValue, u64)>) -> Value {
+    let value = |(value, count): (&PayloadValue, u64)| json!({ "value": value_to_json(value), "count": count });
+    json!({ "path": path, "distinct": distinct, "values": counts.map(value).collect::<Vec<_>>() })
 }
 
 /// An item with what was selected of it.

@@ -14,6 +14,7 @@ const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 const ASSETS: &[(&str, &str, &str)] = &[
     ("api.js", JAVASCRIPT, include_str!("page/api.js")),
     ("dom.js", JAVASCRIPT, include_str!("page/dom.js")),
+    ("facets.js", JAVASCRIPT, include_str!("page/facets.js")),
     ("filters.js", JAVASCRIPT, include_str!("page/filters.js")),
     ("grid.js", JAVASCRIPT, include_str!("page/grid.js")),
     ("icon.svg", "image/svg+xml", include_str!("page/icon.svg")),

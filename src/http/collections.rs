@@ -8,9 +8,9 @@ use super::Service;
 use super::items::{Names, names};
 use super::problem::Problem;
 use super::search::json as answer_json;
-use crate::collection::CollectionInfo;
-use crate::collection::backend::{BackendStats, CollectionBackend as _};
+use crate::collection::backend::{BackendStats, CollectionBackend as _, PayloadIndexReport};
 use crate::collection::schema::{Field, FieldSource, Generation, GenerationState, MediaOriginals};
+use crate::collection::{CollectionInfo, PayloadIndexState};
 use crate::engine::Takes;
 use crate::types::Result;
 
@@ -36,6 +36,8 @@ pub(super) async fn describe(State(service): State<Service>, path: Names) -> Res
         object.insert("uid".to_owned(), schema.uid.clone().into());
         object.insert("created".to_owned(), schema.created.to_string().into());
         object.insert("fields".to_owned(), fields.into());
+        let indexes = stats.payload_indexes.iter().map(describe_payload_index).collect();
+        object.insert("payload_indexes".to_owned(), indexes);
     }
     Ok(answer_json(&object.into()))
 }
@@ -111,5 +113,13 @@ fn describe_generation(generation: &Generation, vectors: u64) -> Value {
         "number": generation.number, "encoder": generation.encoder, "space": generation.space,
         "dimension": generation.dimension, "state": state, "vectors": vectors, "fingerprint": generation.fingerprint,
         "query_encoder": generation.query_encoder, "composer": generation.composer,
+    })
+}
+
+fn describe_payload_index(report: &PayloadIndexReport) -> Value {
+    let PayloadIndexReport { index, values, bytes } = report;
+    json!({
+        "path": index.spec.path.to_string(), "kind": index.spec.kind.name(),
+        "ready": index.state == PayloadIndexState::Ready, "values": values, "bytes": bytes, "job": index.job,
     })
 }

@@ -8,6 +8,9 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use super::body::Body;
+use super::ranking::{
+    self, BoostJson, ExplainJson, FusedFieldJson, FusionJson, GroupByJson, PrefetchJson, RecommendJson,
+};
 use crate::collection::backend::Selection;
 use crate::search::{Query, QueryContent, QueryPart};
 use crate::types::filter::{Filter, parse};
@@ -16,9 +19,10 @@ use crate::types::{Error, Result};
 /// Hits of a search that names no limit.
 const LIMIT: u32 = 20;
 
+/// A search's JSON; what ranks its hits is read by [`ranking::read`].
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct SearchJson {
+pub(super) struct SearchJson {
     collection: String,
     #[serde(default)]
     field: String,
@@ -33,6 +37,20 @@ struct SearchJson {
     exact: Option<bool>,
     exclude_reference: Option<bool>,
     select: Option<SelectJson>,
+    pub(super) candidates: Option<u32>,
+    #[serde(default)]
+    pub(super) boosts: Vec<BoostJson>,
+    pub(super) distinct: Option<f32>,
+    pub(super) diversity: Option<f32>,
+    pub(super) group_by: Option<GroupByJson>,
+    #[serde(default)]
+    pub(super) fields: Vec<FusedFieldJson>,
+    pub(super) fusion: Option<FusionJson>,
+    pub(super) prefetch: Option<PrefetchJson>,
+    pub(super) recommend: Option<RecommendJson>,
+    #[serde(default)]
+    pub(super) facets: Vec<String>,
+    explain: Option<ExplainJson>,
 }
 
 #[derive(Deserialize)]
@@ -48,7 +66,7 @@ struct PartJson {
 
 #[derive(Deserialize)]
 #[serde(untagged, expecting = "expected a filter's text, or a list of texts that all have to hold")]
-enum FilterJson {
+pub(super) enum FilterJson {
     One(String),
     All(Vec<String>),
 }
@@ -69,8 +87,19 @@ struct SelectJson {
 pub(super) struct Search {
     pub(super) collection: String,
     pub(super) query: Query,
-    /// What the answer shows; the query also selects the pictures' descriptions, for their thumbnails.
+    pub(super) form: AnswerForm,
+}
+
+/// How an answer is to be written.
+pub(super) struct AnswerForm {
+    pub(super) offset: usize,
+    /// What hits show; the query also selects the pictures' descriptions, for their thumbnails.
     pub(super) select: Selection,
+    /// The fused fields by the names that the query gives them.
+    pub(super) fields: Vec<String>,
+    /// The counted paths as the query writes them.
+    pub(super) facets: Vec<String>,
+    pub(super) is_explained: bool,
 }
 
 /// Reads a search; pictures come from its JSON or from the form's files.
@@ -78,11 +107,11 @@ pub(super) struct Search {
 /// # Errors
 /// [`Error::InvalidArgument`] naming the place, [`Error::LimitExceeded`].
 pub(super) fn read(body: &Body) -> Result<Search> {
-    let json: SearchJson = serde_json::from_slice(&body.json)
+    let mut json: SearchJson = serde_json::from_slice(&body.json)
         .map_err(|error| Error::invalid("body", format!("expected the JSON of a search: {error}")))?;
     let mut unnamed: BTreeSet<&str> = body.files.keys().map(String::as_str).collect();
     let mut parts = Vec::with_capacity(json.parts.len());
-    for (position, part) in json.parts.into_iter().enumerate() {
+    for (position, part) in std::mem::take(&mut json.parts).into_iter().enumerate() {
         let part = read_part(part, &body.files, &mut unnamed);
         parts.push(part.map_err(|error| error.within(&format!("parts[{position}]")))?);
     }
@@ -90,26 +119,37 @@ pub(super) fn read(body: &Body) -> Result<Search> {
         let message = format!("no part of the query names the file {name:?}; write {{\"image\": \"file:{name}\"}}");
         return Err(Error::invalid("body", message));
     }
-    let select = json.select.map_or(Selection::PAYLOAD, |select| Selection {
+    let select = json.select.take().map_or(Selection::PAYLOAD, |select| Selection {
         payload: select.payload.unwrap_or(true),
         texts: select.texts,
         media: select.media,
         media_data: false,
         vectors: select.vectors,
     });
+    let form = AnswerForm {
+        offset: json.offset.unwrap_or(0) as usize,
+        select,
+        fields: json.fields.iter().map(|field| field.field.clone()).collect(),
+        facets: json.facets.clone(),
+        is_explained: json.explain.is_some(),
+    };
+    let filter = json.filter.take().map(read_filter).transpose()?;
+    let ranking = ranking::read(&mut json)?;
     let query = Query {
         field: json.field,
         parts,
         composer: json.composer,
-        filter: json.filter.map(read_filter).transpose()?,
+        filter,
         limit: json.limit.unwrap_or(LIMIT) as usize,
-        offset: json.offset.unwrap_or(0) as usize,
+        offset: form.offset,
         min_score: json.min_score,
         exact: json.exact.unwrap_or(false),
         exclude_reference: json.exclude_reference.unwrap_or(true),
         select: Selection { media: true, ..select },
+        only: None,
+        ranking,
     };
-    Ok(Search { collection: json.collection, query, select })
+    Ok(Search { collection: json.collection, query, form })
 }
 
 fn read_part<'a>(
@@ -143,7 +183,11 @@ fn read_image<'a>(image: &str, files: &'a BTreeMap<String, Bytes>, unnamed: &mut
     Ok(bytes.into())
 }
 
-fn read_filter(filter: FilterJson) -> Result<Filter> {
+/// Reads a condition, or several that all have to hold.
+///
+/// # Errors
+/// [`Error::InvalidArgument`] naming the condition, [`Error::LimitExceeded`].
+pub(super) fn read_filter(filter: FilterJson) -> Result<Filter> {
     let texts = match filter {
         FilterJson::One(text) => return parse(&text),
         FilterJson::All(texts) => texts,

@@ -6,7 +6,7 @@ use axum::middleware;
 use axum::routing::{MethodRouter, get, post};
 
 use super::problem::Problem;
-use super::{Service, assets, collections, guard, items, operators, search};
+use super::{Service, assets, collections, facets, guard, items, operators, search};
 use crate::rpc::scopes::Scope;
 
 /// Who may call a route.
@@ -49,6 +49,7 @@ pub const ROUTES: &[Route] = &[
     probe("/readyz", || get(operators::readyz)),
     read("GET", "/v1/collections", || get(collections::list)),
     read("GET", "/v1/collections/{collection}", || get(collections::describe)),
+    read("POST", "/v1/collections/{collection}/facets", || post(facets::count)),
     read("GET", "/v1/items/{collection}/{id}", || get(items::describe)),
     read("GET", "/v1/items/{collection}/{id}/thumbnail", || get(items::thumbnail)),
     read("POST", "/v1/search", || post(search::search)),

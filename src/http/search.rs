@@ -19,11 +19,10 @@ pub(super) async fn search(
     // Base64 of a large picture takes milliseconds.
     let read = tokio::task::spawn_blocking(move || query::read(&body).map(|search| (search, body))).await;
     let (search, _body) = read.map_err(|error| crate::Error::Internal(error.to_string()))??;
-    let query::Search { collection, query, select } = search;
-    let offset = query.offset;
+    let query::Search { collection, query, form } = search;
     let found = service.engine().search(&collection, query, Some(deadline.0)).await?;
     let keeps_pictures = keeps_pictures(&service.engine().collection_info(&collection)?);
-    Ok(json(&answer::search(&found, &collection, offset, select, keeps_pictures)))
+    Ok(json(&answer::search(&found, &collection, &form, keeps_pictures)))
 }
 
 /// True if the collection keeps something that a thumbnail can be made of.

@@ -2,6 +2,7 @@
 
 mod canary;
 mod coarse;
+mod coarse_sketches;
 mod device;
 mod flat;
 pub mod graph;

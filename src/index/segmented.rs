@@ -267,10 +267,12 @@ impl VectorIndex for SegmentedIndex {
 
     fn search(&self, query: &[f32], search: IndexSearch, candidates: &dyn Candidates) -> Result<Found> {
         let mut lists = Vec::new();
-        for chunk in self.chunks() {
-            lists.push(chunk.search(query, search, candidates)?.neighbours);
-        }
         let mut is_exact = true;
+        for chunk in self.chunks() {
+            let found = chunk.search(query, search, candidates)?;
+            lists.push(found.neighbours);
+            is_exact &= found.exact;
+        }
         for sealed in &self.segments {
             let segment = sealed.segment();
             let settings = SegmentSearch {

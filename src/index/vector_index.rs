@@ -2,6 +2,8 @@
 
 use std::cmp::Ordering;
 
+use roaring::RoaringTreemap;
+
 use super::QueryKind;
 use crate::Result;
 
@@ -23,6 +25,11 @@ pub struct Neighbour {
 pub trait Candidates: Sync {
     /// True if this item may be found.
     fn accepts(&self, item: u64) -> bool;
+
+    /// The items that may be found, if they are known beforehand: no other item is accepted, though not all of these need be.
+    fn among(&self) -> Option<&RoaringTreemap> {
+        None
+    }
 
     /// Orders two different items of equal score; the smaller comes first.
     fn compare(&self, a: u64, b: u64) -> Ordering;

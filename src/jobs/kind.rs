@@ -22,16 +22,19 @@ pub enum Lane {
     Training,
     /// What encodes and searches in the server.
     Serving,
+    /// What reads and writes the store alone.
+    Storing,
 }
 
 impl Lane {
-    pub(super) const ALL: [Self; 2] = [Self::Training, Self::Serving];
+    pub(super) const ALL: [Self; 3] = [Self::Training, Self::Serving, Self::Storing];
 
     /// The name of the thread that runs it.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Training => "jobs-training",
             Self::Serving => "jobs-serving",
+            Self::Storing => "jobs-storing",
         }
     }
 }

@@ -10,6 +10,7 @@ use parking_lot::{Condvar, Mutex};
 use super::evaluate::{Evaluate, EvaluateSpec};
 use super::finetune::{Finetune, FinetuneTarget};
 use super::kind::{JobControl, JobEnd, JobKind, Lane, queued};
+use super::payload_index::{FillPayloadIndex, PayloadIndexJob};
 use super::reembed::{Reembed, ReembedSpec};
 use super::train::Train;
 use crate::collection::Catalog;
@@ -44,6 +45,7 @@ pub(super) struct Shared {
     reembed: Reembed,
     finetune: Finetune,
     evaluate: Evaluate,
+    payload_index: FillPayloadIndex,
     pub(super) state: Mutex<State>,
     changed: Condvar,
 }
@@ -65,11 +67,13 @@ impl Jobs {
     /// `Internal` if a thread cannot be started.
     pub fn start(catalog: Arc<Catalog>, encoders: EncoderRegistry, settings: JobSettings) -> Result<Self> {
         let store = catalog.store().clone();
+        let payload_index = FillPayloadIndex { catalog: Arc::clone(&catalog) };
         let (train, reembed) = (Train { settings }, Reembed { catalog, encoders });
         let shared = Arc::new(Shared {
             store,
             finetune: Finetune { train: train.clone(), reembed: reembed.clone() },
             evaluate: Evaluate { reembed: reembed.clone() },
+            payload_index,
             train,
             reembed,
             state: Mutex::new(State::default()),
@@ -117,6 +121,14 @@ impl Jobs {
     /// Errors of the store.
     pub fn evaluate(&self, spec: &EvaluateSpec) -> Result<JobRecord> {
         self.queue_spec(self.shared.evaluate.name(), spec, 1)
+    }
+
+    /// Queues the filling of a payload index. `items` are expected.
+    ///
+    /// # Errors
+    /// Errors of the store.
+    pub fn payload_index(&self, spec: &PayloadIndexJob, items: u64) -> Result<JobRecord> {
+        self.queue_spec(self.shared.payload_index.name(), spec, items)
     }
 
     fn queue_spec(&self, kind: &str, spec: &impl serde::Serialize, total: u64) -> Result<JobRecord> {
@@ -220,8 +232,8 @@ pub(super) fn has_ended(state: JobState) -> bool {
 
 impl Shared {
     /// Every kind of job.
-    fn kinds(&self) -> [&dyn JobKind; 4] {
-        [&self.evaluate, &self.finetune, &self.reembed, &self.train]
+    fn kinds(&self) -> [&dyn JobKind; 5] {
+        [&self.evaluate, &self.finetune, &self.payload_index, &self.reembed, &self.train]
     }
 
     fn kind(&self, job: &JobRecord) -> Option<&dyn JobKind> {

@@ -6,6 +6,7 @@ use tonic::{Request, Response, Status};
 
 use super::convert::collections::{collection_to_proto, field_from_proto, originals_from_proto};
 use super::convert::jobs::job_to_proto;
+use super::convert::payload_indexes::payload_index_from_proto;
 use super::status::answer;
 use crate::collection::AliasChange;
 use crate::engine::{CollectionSpec, Engine};
@@ -73,6 +74,31 @@ impl Collections for CollectionsService {
         let request = request.into_inner();
         let info = self.0.drop_field(request.collection, request.field).await;
         answer(info, |info| v1::DropFieldResponse { collection: Some(collection_to_proto(info)) })
+    }
+
+    async fn create_payload_index(
+        &self,
+        request: Request<v1::CreatePayloadIndexRequest>,
+    ) -> Result<Response<v1::CreatePayloadIndexResponse>, Status> {
+        let create = async {
+            let request = request.into_inner();
+            self.0.create_payload_index(request.collection, payload_index_from_proto(request.index)?).await
+        };
+        answer(create.await, |(info, job)| v1::CreatePayloadIndexResponse {
+            collection: Some(collection_to_proto(info)),
+            job: job.map(job_to_proto),
+        })
+    }
+
+    async fn drop_payload_index(
+        &self,
+        request: Request<v1::DropPayloadIndexRequest>,
+    ) -> Result<Response<v1::DropPayloadIndexResponse>, Status> {
+        let drop = async {
+            let request = request.into_inner();
+            self.0.drop_payload_index(request.collection, payload_index_from_proto(request.index)?).await
+        };
+        answer(drop.await, |info| v1::DropPayloadIndexResponse { collection: Some(collection_to_proto(info)) })
     }
 
     async fn update_aliases(

@@ -8,7 +8,7 @@ use pictor_proto::v1::delete_request::Target;
 use pictor_proto::v1::items_server::Items;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::convert::filter::filter_from_proto;
+use super::convert::filter::{filter_from_proto, path_from_proto};
 use super::convert::items::{
     durability_from_proto, item_from_proto, mode_from_proto, result_to_proto, selection_from_proto, stored_to_proto,
     upserted_to_proto,
@@ -17,7 +17,7 @@ use super::convert::values::payload_from_proto;
 use super::framework::deadline_of;
 use super::status::answer;
 use super::upsert_stream::upsert_stream;
-use crate::collection::backend::PayloadChange;
+use crate::collection::backend::{OrderBy, PayloadChange};
 use crate::engine::Engine;
 use crate::types::limits::UPSERT_ITEMS;
 use crate::types::{Error, Result};
@@ -129,7 +129,15 @@ impl Items for ItemsService {
             let request = request.into_inner();
             let filter = filter_from_proto(request.filter)?;
             let select = selection_from_proto(request.select);
-            self.0.scroll(&request.collection, &request.cursor, filter, request.limit as usize, select).await
+            let limit = request.limit as usize;
+            match request.order_by {
+                None => self.0.scroll(&request.collection, &request.cursor, filter, limit, select).await,
+                Some(order) => {
+                    let path = path_from_proto(&order.path).map_err(|error| error.within("order_by"))?;
+                    let order = OrderBy { path, is_descending: order.descending };
+                    self.0.scroll_by(&request.collection, order, &request.cursor, filter, (limit, select)).await
+                }
+            }
         };
         answer(scroll.await, |page| v1::ScrollResponse {
             items: page.items.into_iter().map(stored_to_proto).collect(),

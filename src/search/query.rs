@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 
+use super::ranking::Ranking;
 use crate::collection::backend::Selection;
 use crate::types::filter::Filter;
-use crate::types::limits::{QUERY_PARTS, SEARCH_WINDOW};
-use crate::types::{Error, Result};
+use crate::types::limits::{COMPARED_CANDIDATES, QUERY_PARTS, SEARCH_WINDOW};
+use crate::types::{Error, ItemId, Result};
 
 /// What a part of a query says.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,29 +41,42 @@ pub struct Query {
     /// Leave out the items named as parts.
     pub exclude_reference: bool,
     pub select: Selection,
+    /// The only items that may be found, if given.
+    pub only: Option<Vec<ItemId>>,
+    /// What is done with the nearest items before they are hits.
+    pub ranking: Ranking,
 }
 
 impl Query {
     /// # Errors
     /// [`Error::InvalidArgument`], [`Error::LimitExceeded`].
     pub fn check(&self) -> Result<()> {
-        if self.parts.is_empty() {
+        if self.parts.is_empty() && self.ranking.recommend.is_none() {
             return Err(Error::invalid(
                 "parts",
                 "a query needs at least one part: a text, an image, an item or a vector",
             ));
         }
         QUERY_PARTS.check("parts", self.parts.len())?;
+        self.ranking.check()?;
         for (position, part) in self.parts.iter().enumerate() {
             if !part.weight.is_finite() || part.weight == 0.0 {
                 let message = format!("a weight is finite and not 0, got {}", part.weight);
                 return Err(Error::invalid(format!("parts[{position}].weight"), message));
             }
         }
+        if self.ranking.is_best_score() && !self.parts.is_empty() {
+            let message = "BEST_SCORE compares with examples alone; leave the parts out, or use AVERAGE";
+            return Err(Error::invalid("parts", message));
+        }
         if self.limit == 0 {
             return Err(Error::invalid("limit", "expected at least 1, got 0"));
         }
-        SEARCH_WINDOW.check("limit + offset", self.limit.saturating_add(self.offset))?;
+        let wanted = self.limit.saturating_add(self.offset);
+        SEARCH_WINDOW.check("limit + offset", wanted)?;
+        if self.ranking.needs_vectors() {
+            COMPARED_CANDIDATES.check("candidates", self.ranking.n_candidates(wanted))?;
+        }
         if self.select.media_data {
             return Err(Error::invalid(
                 "select.media_data",

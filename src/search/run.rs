@@ -3,14 +3,19 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-
 use super::query::{Query, QueryContent};
-use crate::collection::backend::{BackendHit, CollectionBackend, QueryKind, SearchParams, Selection, VectorQuery};
+use super::ranked::{Explanation, FacetCount, HitGroup};
+use super::ranking::Ranking;
+use super::shared::EncodedPictures;
+use crate::collection::backend::{
+    BackendHit, CollectionBackend, FacetReply, FilterPlan, QueryKind, SearchParams, Selection, VectorQuery,
+};
 use crate::collection::schema::{Field, FieldSource, Generation};
 use crate::compose::{BoundComposer, Composed, Composers, DEFAULT, Part};
-use crate::encode::{EncoderHandle, EncoderRegistry, Role};
+use crate::encode::{EncoderHandle, EncoderRegistry};
+use crate::types::filter::Path;
 use crate::types::limits::TEXT_BYTES;
+use crate::types::payload_index::PayloadKind;
 use crate::types::vector::UnitVector;
 use crate::types::{Error, ItemId, PartKind, Result};
 
@@ -42,6 +47,14 @@ pub struct SearchAnswer {
     pub lambdas: Vec<f32>,
     pub exact: bool,
     pub warnings: Vec<String>,
+    /// How the filter was answered, if there was one.
+    pub plan: Option<FilterPlan>,
+    /// What the hits' scores are made of, one for each; empty unless the query ranks.
+    pub explanations: Vec<Explanation>,
+    /// If the query groups.
+    pub groups: Vec<HitGroup>,
+    /// One list for each path that the query counts.
+    pub facets: Vec<Vec<FacetCount>>,
     pub timings: SearchTimings,
 }
 
@@ -55,102 +68,157 @@ pub async fn search(
     encoders: &EncoderRegistry,
     composers: &Composers,
     query: Query,
-    deadline: Option<Instant>,
+    (pictures, deadline): (&EncodedPictures, Option<Instant>),
 ) -> Result<SearchAnswer> {
     query.check()?;
-    loop {
-        let schema = backend.schema();
-        let field = schema.field(&query.field)?;
-        // Pinned here: every vector of this search belongs to this generation.
-        let generation = field.current()?;
-        let answer = search_generation(backend, encoders, composers, &query, field, generation, deadline).await;
-        let is_gone = || backend.schema().field_of(field.id, generation.number).is_none();
-        // Somebody switched and dropped meanwhile; numbers are not used again, so every round has another generation.
-        if answer.is_err() && is_gone() && backend.schema().field(&field.name).is_ok() {
-            continue;
+    let searcher = Searcher { backend, encoders, composers, pictures, deadline };
+    if query.ranking == Ranking::default() { searcher.nearest(&query).await } else { searcher.ranked(&query).await }
+}
+
+/// What answers a query.
+pub(super) struct Searcher<'a> {
+    backend: &'a Arc<dyn CollectionBackend>,
+    encoders: &'a EncoderRegistry,
+    composers: &'a Composers,
+    pictures: &'a EncodedPictures,
+    deadline: Option<Instant>,
+}
+
+impl Searcher<'_> {
+    /// Finds the items nearest to the composed query in one field; nothing is ranked otherwise.
+    pub(super) async fn nearest(&self, query: &Query) -> Result<SearchAnswer> {
+        loop {
+            let schema = self.backend.schema();
+            let field = schema.field(&query.field)?;
+            // Pinned here: every vector of this search belongs to this generation.
+            let generation = field.current()?;
+            let answer = self.search_generation(query, field, generation).await;
+            let is_gone = || self.backend.schema().field_of(field.id, generation.number).is_none();
+            // Somebody switched and dropped meanwhile; numbers are not used again, so every round has another generation.
+            if answer.is_err() && is_gone() && self.backend.schema().field(&field.name).is_ok() {
+                continue;
+            }
+            return answer;
         }
-        return answer;
+    }
+
+    async fn search_generation(&self, query: &Query, field: &Field, generation: &Generation) -> Result<SearchAnswer> {
+        let Self { backend, encoders, composers, pictures, deadline } = *self;
+        let started = Instant::now();
+        let mut timings = SearchTimings::default();
+        let mut fingerprint = None;
+        let mut parts = Vec::with_capacity(query.parts.len());
+        let mut exclude = Vec::new();
+        for (position, part) in query.parts.iter().enumerate() {
+            let (vector, kind) = match &part.content {
+                QueryContent::Text(text) => {
+                    let handle = query_encoder(encoders, field, generation, Kind::Text).await?;
+                    let (vector, is_cached) = encode_text(&handle, text, deadline).await?;
+                    timings.cached_parts += u32::from(is_cached);
+                    fingerprint = Some(handle.info().fingerprint.clone());
+                    (vector, PartKind::Text)
+                }
+                QueryContent::Image(file) => {
+                    let handle = query_encoder(encoders, field, generation, Kind::Image).await?;
+                    let vector = pictures.get(&handle, file, deadline).await;
+                    fingerprint = Some(handle.info().fingerprint.clone());
+                    (vector.map_err(|error| error.within(&format!("parts[{position}]")))?, PartKind::Media)
+                }
+                QueryContent::Item(id) => {
+                    let id = ItemId::new(id).map_err(|error| error.within(&format!("parts[{position}]")))?;
+                    let vector = item_vector(backend, field, generation, &id).await?;
+                    if query.exclude_reference {
+                        exclude.push(id);
+                    }
+                    (vector, kind_of_items(field))
+                }
+                QueryContent::Vector(values) => {
+                    let vector = UnitVector::of_dimension(values.clone(), generation.dimension as usize)
+                        .map_err(|error| error.within(&format!("parts[{position}]")))?;
+                    (vector, PartKind::Vector)
+                }
+            };
+            parts.push(Part { vector, kind, weight: part.weight });
+        }
+        let kind = match &parts[..] {
+            [only] if only.kind == PartKind::Text => QueryKind::Text,
+            [_] => QueryKind::Image,
+            _ => QueryKind::Composed,
+        };
+        let weights = parts.iter().map(|part| part.weight).collect();
+        let (composer, Composed { vector, lambdas }) = compose_parts(composers, query, generation, parts).await?;
+        timings.encode = started.elapsed();
+        if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            return Err(Error::DeadlineExceeded { what: "encoding the query" });
+        }
+
+        let limit = query.limit + query.offset;
+        let vector_query =
+            VectorQuery { kind, vector, limit, min_score: query.min_score, exclude, only: query.only.clone() };
+        let params = SearchParams { exact: query.exact, select: query.select, ..SearchParams::default() };
+        let mut reply = backend
+            .search_batch(&field.name, generation.number, vec![vector_query], query.filter.clone(), params)
+            .await?;
+        let hits = reply.hits.pop().unwrap_or_default().into_iter().skip(query.offset).collect();
+        timings.search = reply.search_time;
+        timings.fetch = reply.fetch_time;
+        timings.total = started.elapsed();
+        Ok(SearchAnswer {
+            hits,
+            field: field.name.clone(),
+            generation: generation.clone(),
+            fingerprint,
+            composer,
+            weights,
+            lambdas,
+            exact: reply.exact,
+            warnings: reply
+                .mismatches
+                .warnings()
+                .into_iter()
+                .chain(reply.plan.iter().flat_map(plan_warnings))
+                .collect(),
+            plan: reply.plan,
+            explanations: Vec::new(),
+            groups: Vec::new(),
+            facets: Vec::new(),
+            timings,
+        })
+    }
+
+    /// The vectors of items in the field and generation that an answer is of.
+    pub(super) async fn vectors_of(&self, answer: &SearchAnswer, ids: &[ItemId]) -> Result<Vec<Vec<f32>>> {
+        let schema = self.backend.schema();
+        let field = schema.field(&answer.field)?;
+        let mut vectors = Vec::with_capacity(ids.len());
+        for id in ids {
+            vectors.push(item_vector(self.backend, field, &answer.generation, id).await?.values);
+        }
+        Ok(vectors)
     }
 }
 
-async fn search_generation(
-    backend: &Arc<dyn CollectionBackend>,
-    encoders: &EncoderRegistry,
-    composers: &Composers,
-    query: &Query,
-    field: &Field,
-    generation: &Generation,
-    deadline: Option<Instant>,
-) -> Result<SearchAnswer> {
-    let started = Instant::now();
-    let mut timings = SearchTimings::default();
-    let mut fingerprint = None;
-    let mut parts = Vec::with_capacity(query.parts.len());
-    let mut exclude = Vec::new();
-    for (position, part) in query.parts.iter().enumerate() {
-        let (vector, kind) = match &part.content {
-            QueryContent::Text(text) => {
-                let handle = query_encoder(encoders, field, generation, Kind::Text).await?;
-                let (vector, is_cached) = encode_text(&handle, text, deadline).await?;
-                timings.cached_parts += u32::from(is_cached);
-                fingerprint = Some(handle.info().fingerprint.clone());
-                (vector, PartKind::Text)
-            }
-            QueryContent::Image(file) => {
-                let handle = query_encoder(encoders, field, generation, Kind::Image).await?;
-                let vector = encode_image(&handle, file.clone(), deadline).await;
-                fingerprint = Some(handle.info().fingerprint.clone());
-                (vector.map_err(|error| error.within(&format!("parts[{position}]")))?, PartKind::Media)
-            }
-            QueryContent::Item(id) => {
-                let id = ItemId::new(id).map_err(|error| error.within(&format!("parts[{position}]")))?;
-                let vector = item_vector(backend, field, generation, &id).await?;
-                if query.exclude_reference {
-                    exclude.push(id);
-                }
-                (vector, kind_of_items(field))
-            }
-            QueryContent::Vector(values) => {
-                let vector = UnitVector::of_dimension(values.clone(), generation.dimension as usize)
-                    .map_err(|error| error.within(&format!("parts[{position}]")))?;
-                (vector, PartKind::Vector)
-            }
+/// What a filter cost because an index on payloads was missing.
+#[must_use]
+pub fn plan_warnings(plan: &FilterPlan) -> Vec<String> {
+    let warning = |(path, kind): &(Path, Option<PayloadKind>)| {
+        let index = match kind {
+            Some(kind) => format!("an index of kind {} on {path} would save that", kind.name()),
+            None => format!("no index answers this for {path}"),
         };
-        parts.push(Part { vector, kind, weight: part.weight });
-    }
-    let kind = match &parts[..] {
-        [only] if only.kind == PartKind::Text => QueryKind::Text,
-        [_] => QueryKind::Image,
-        _ => QueryKind::Composed,
+        format!("filter: {} payloads were read to judge {path}; {index}", plan.payloads_read)
     };
-    let weights = parts.iter().map(|part| part.weight).collect();
-    let (composer, Composed { vector, lambdas }) = compose_parts(composers, query, generation, parts).await?;
-    timings.encode = started.elapsed();
-    if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-        return Err(Error::DeadlineExceeded { what: "encoding the query" });
-    }
+    plan.missing.iter().map(warning).collect()
+}
 
-    let limit = query.limit + query.offset;
-    let vector_query = VectorQuery { kind, vector, limit, min_score: query.min_score, exclude };
-    let params = SearchParams { exact: query.exact, select: query.select, ..SearchParams::default() };
-    let mut reply =
-        backend.search_batch(&field.name, generation.number, vec![vector_query], query.filter.clone(), params).await?;
-    let hits = reply.hits.pop().unwrap_or_default().into_iter().skip(query.offset).collect();
-    timings.search = reply.search_time;
-    timings.fetch = reply.fetch_time;
-    timings.total = started.elapsed();
-    Ok(SearchAnswer {
-        hits,
-        field: field.name.clone(),
-        generation: generation.clone(),
-        fingerprint,
-        composer,
-        weights,
-        lambdas,
-        exact: reply.exact,
-        warnings: reply.mismatches.warnings(),
-        timings,
-    })
+/// What a count of facets has to say.
+#[must_use]
+pub fn facet_warnings(reply: &FacetReply) -> Vec<String> {
+    let of_path = |path: &Path| {
+        format!("facets: payloads were read to count the values of {path}; a payload index on it would save that")
+    };
+    let of_filter = reply.mismatches.warnings().into_iter().chain(plan_warnings(&reply.plan));
+    of_filter.chain(reply.unindexed.iter().map(of_path)).collect()
 }
 
 /// Joins the parts; gives the composer's name too. A single positive part needs no composing, whatever the composer.
@@ -213,12 +281,6 @@ async fn encode_text(handle: &EncoderHandle, text: &str, deadline: Option<Instan
     TEXT_BYTES.check("text", text.len())?;
     let (embedding, is_cached) = handle.encode_query(text, deadline).await?;
     Ok(((*embedding.vector).clone(), is_cached))
-}
-
-async fn encode_image(handle: &EncoderHandle, file: Bytes, deadline: Option<Instant>) -> Result<UnitVector> {
-    let vector = handle.encode_images(vec![file], Role::Query, deadline).await?.pop();
-    let vector = vector.ok_or_else(|| Error::Internal("a query without a vector".to_owned()))??;
-    Ok((*vector).clone())
 }
 
 /// Encodes a text as a search of this generation does.

@@ -1,6 +1,6 @@
 //! Checks every invariant between the column families of a collection.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::families::Family;
 use super::keys;
@@ -8,6 +8,7 @@ use super::record::{Counters, ItemRecord};
 use super::snapshot::{Snapshot, damaged};
 use crate::Result;
 use crate::types::ItemId;
+use crate::types::payload_index::{PayloadIndexSpec, entries_of};
 use crate::types::vector::UnitVector;
 
 /// Problems beyond this many are counted but not described.
@@ -28,6 +29,8 @@ pub struct AuditScope {
     pub generations: Vec<LiveGeneration>,
     /// True if media bytes are originals, so that their BLAKE3 must be their key.
     pub media_are_originals: bool,
+    /// Payload indexes by number; one that is not complete may lack entries.
+    pub payload_indexes: Vec<(u32, PayloadIndexSpec, bool)>,
 }
 
 /// What an audit found.
@@ -70,7 +73,36 @@ pub fn audit(snapshot: &Snapshot<'_>, scope: &AuditScope) -> Result<AuditReport>
         audit_vectors(snapshot, scope.collection, generation, &mut report)?;
     }
     audit_media(snapshot, scope, uses, &mut report)?;
+    for (index, spec, is_complete) in &scope.payload_indexes {
+        audit_payload_index(snapshot, scope.collection, (*index, spec, *is_complete), &mut report)?;
+    }
     Ok(report)
+}
+
+/// Compares an index with what the payloads say.
+fn audit_payload_index(
+    snapshot: &Snapshot<'_>,
+    collection: u32,
+    (index, spec, is_complete): (u32, &PayloadIndexSpec, bool),
+    report: &mut AuditReport,
+) -> Result<()> {
+    let mut stored: BTreeMap<u64, BTreeSet<_>> = BTreeMap::new();
+    for entry in snapshot.scan_payload_index(collection, index) {
+        let (entry, internal) = entry?;
+        stored.entry(internal).or_default().insert(entry);
+    }
+    for entry in snapshot.scan_heads(collection) {
+        let (internal, head) = entry?;
+        let found = stored.remove(&internal).unwrap_or_default();
+        let expected: BTreeSet<_> = entries_of(spec, &head.payload).iter().collect();
+        let is_right = found == expected || (!is_complete && found.is_empty());
+        let (path, kind) = (&spec.path, spec.kind.name());
+        report.expect(is_right, || format!("the {kind} index of {path} has other values for item {}", head.id));
+    }
+    for internal in stored.keys() {
+        report.note(|| format!("the index of {} has values of internal id {internal}, which is no item", spec.path));
+    }
+    Ok(())
 }
 
 /// Checks each record by itself; returns how many items use each picture.

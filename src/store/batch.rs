@@ -8,6 +8,7 @@ use super::record::{Counters, ItemRecord, VectorSlot};
 use super::rocks::Database;
 use crate::Result;
 use crate::types::ItemId;
+use crate::types::payload_index::Entry;
 use crate::types::vector::UnitVector;
 
 /// Changes that are applied together or not at all; a later change of a key beats an earlier one.
@@ -107,9 +108,26 @@ impl<'a> Batch<'a> {
         self.delete_prefix(Family::Vectors, &keys::generation(collection, field, generation));
     }
 
+    /// Says that an item has an entry in a payload index.
+    pub fn put_payload_entry(&mut self, collection: u32, index: u32, entry: &Entry, internal: u64) {
+        let key = keys::payload_entry(collection, index, &entry.to_bytes(), internal);
+        self.put(Family::PayloadIndexes, &key, &[]);
+    }
+
+    pub fn delete_payload_entry(&mut self, collection: u32, index: u32, entry: &Entry, internal: u64) {
+        self.delete(Family::PayloadIndexes, &keys::payload_entry(collection, index, &entry.to_bytes(), internal));
+    }
+
+    /// Removes a payload index.
+    pub fn delete_payload_index(&mut self, collection: u32, index: u32) {
+        self.delete_prefix(Family::PayloadIndexes, &keys::payload_index(collection, index));
+    }
+
     /// Removes everything of a collection but its aliases.
     pub fn delete_collection(&mut self, collection: u32) {
-        for family in [Family::Ids, Family::Items, Family::Vectors, Family::Media, Family::MediaRefs] {
+        let families =
+            [Family::Ids, Family::Items, Family::Vectors, Family::Media, Family::MediaRefs, Family::PayloadIndexes];
+        for family in families {
             self.delete_prefix(family, &keys::collection(collection));
         }
         self.delete(Family::Collections, &keys::schema(collection));

@@ -13,6 +13,7 @@ pub(super) enum Family {
     Media,
     MediaRefs,
     Jobs,
+    PayloadIndexes,
 }
 
 /// How a column family is laid out on the disk.
@@ -27,7 +28,7 @@ pub(super) struct Definition {
 }
 
 /// Every column family.
-pub(super) const ALL: [Definition; 8] = [
+pub(super) const ALL: [Definition; 9] = [
     // Format number, server id, next ids: a handful of keys that must be readable before anything else is understood.
     Definition {
         family: Family::Meta,
@@ -82,6 +83,14 @@ pub(super) const ALL: [Definition; 8] = [
     Definition {
         family: Family::Jobs,
         name: "jobs",
+        compression: DBCompressionType::Lz4,
+        blobs_from: None,
+        bloom: false,
+    },
+    // Nothing but keys, in the order of the values: read in whole when a collection is opened.
+    Definition {
+        family: Family::PayloadIndexes,
+        name: "payload_indexes",
         compression: DBCompressionType::Lz4,
         blobs_from: None,
         bloom: false,

@@ -14,6 +14,7 @@
 //! media        collection:u32 BLAKE3:32                                               bytes
 //! media_refs   collection:u32 BLAKE3:32                                               count:u64, never 0
 //! jobs         job id                                                                 jobs.rs
+//! payload_indexes  collection:u32 index:u32 entry internal:u64                        nothing; types/payload_index has entries
 //! ```
 //!
 //! Internal ids, collection ids and field ids are never used again. An item's id is unique under its collection because the
@@ -84,6 +85,15 @@ pub(super) fn vector(collection: u32, field: u32, generation: u32, internal: u64
 /// The key of a picture, in `media` and in `media_refs`.
 pub(super) fn media(collection: u32, hash: &[u8; 32]) -> Vec<u8> {
     join(&[&collection.to_be_bytes(), hash])
+}
+
+/// What every key of a payload index starts with.
+pub(super) fn payload_index(collection: u32, index: u32) -> Vec<u8> {
+    join(&[&collection.to_be_bytes(), &index.to_be_bytes()])
+}
+
+pub(super) fn payload_entry(collection: u32, index: u32, entry: &[u8], internal: u64) -> Vec<u8> {
+    join(&[&collection.to_be_bytes(), &index.to_be_bytes(), entry, &internal.to_be_bytes()])
 }
 
 /// The smallest key that does not start with `prefix`; `None` if there is none.

@@ -28,6 +28,6 @@ pub use format::FORMAT;
 pub use jobs::{JobRecord, JobState, Jobs};
 pub use open::{Store, StoreSettings};
 pub use record::{Counters, ItemRecord, MediaRecord, RecordHead, VectorSlot};
-pub use scan::{IdScan, ItemScan, VectorScan};
+pub use scan::{EntryScan, IdScan, ItemScan, VectorScan};
 pub use snapshot::Snapshot;
 pub use unique::unique_id;

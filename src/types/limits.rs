@@ -66,6 +66,8 @@ limits! {
     FIELDS = 64;
     /// Generations of a field; each is written until it is dropped.
     GENERATIONS = 4;
+    /// Indexes on a collection's payloads.
+    PAYLOAD_INDEXES = 64;
     /// Collections of a server.
     COLLECTIONS = 10_000;
     /// Items of one upsert.
@@ -74,8 +76,14 @@ limits! {
     IDS = 10_000;
     /// Hits of one search, with the offset.
     SEARCH_WINDOW = 10_000;
+    /// Candidates that a search compares with each other or with examples.
+    COMPARED_CANDIDATES = 2_000;
     /// Parts of one query.
     QUERY_PARTS = 64;
+    /// Payload paths whose values one call counts.
+    FACETS = 64;
+    /// Values of one path that one call counts.
+    FACET_VALUES = 10_000;
     /// Queries of one evaluation.
     EVALUATION_QUERIES = 10_000;
     /// Requests of one search batch.

@@ -6,6 +6,7 @@ pub mod item;
 pub mod json;
 pub mod limits;
 pub mod names;
+pub mod payload_index;
 pub mod timestamp;
 pub mod value;
 pub mod vector;

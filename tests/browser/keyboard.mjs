@@ -53,6 +53,13 @@ export async function keyboardOnly(visit) {
   await visit.answer(() => press("-"));
   check(!(await visit.names()).includes(shunned), "minus leaves a hit out");
 
+  // More like this, in the same way.
+  await press("/");
+  await press("ArrowDown");
+  const wanted = (await visit.names())[0];
+  await visit.answer(() => press("+"));
+  check(!(await visit.names()).includes(wanted), "plus makes a hit an example, which is left out");
+
   // A chip can be pressed twice without losing the place.
   await page.locator(".chip").first().focus();
   await visit.answer(() => press("Enter"));

@@ -7,6 +7,7 @@ import path from "node:path";
 
 import { check } from "./check.mjs";
 import { Server } from "./server.mjs";
+import { countsAndGroups } from "./groups.mjs";
 import { keyboardOnly } from "./keyboard.mjs";
 import { shopper } from "./shopper.mjs";
 import { emptyAndLocked, narrow, refusals, reloaded, wordsOnly } from "./states.mjs";
@@ -143,6 +144,7 @@ async function main() {
     servers.push(server);
     server.fill();
     await walk(browser, "the shopper's path", server.url, DESKTOP, (visit) => shopper(visit, browser));
+    await walk(browser, "counts, groups and examples", server.url, DESKTOP, countsAndGroups);
     await walk(browser, "with the keyboard alone", server.url, DESKTOP, keyboardOnly);
     await walk(browser, "on a phone", server.url, PHONE, (visit) => narrow(visit, "page-phone.png"));
     await walk(browser, "on a narrow phone", server.url, { width: 360, height: 740 }, (visit) => narrow(visit));

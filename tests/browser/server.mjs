@@ -81,6 +81,7 @@ export class Server {
     fs.writeFileSync(file, [...chosen, attack].map((item) => `${JSON.stringify(item)}\n`).join(""));
     const fields = ["--text-field", "text=all-minilm-l6-v2:name,keywords", "--image-field", "image=pictor-mini"];
     this.pictor("collection", "create", "emoji", ...fields, "--default-field", "image");
+    this.pictor("index", "create", "emoji", "group", "--kind", "keyword");
     this.pictor("ingest", "emoji", file, "--no-journal");
     this.pictor("collection", "create", "words", "--text-field", "text=all-minilm-l6-v2");
     this.pictor("ingest", "words", "examples/notes.jsonl", "--no-journal");

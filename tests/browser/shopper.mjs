@@ -77,9 +77,11 @@ export async function shopper(visit, browser) {
 
   // Filters: a chip, another of the same kind, an expression, an expression with a mistake.
   await page.locator("#words").fill("something to eat");
-  await visit.answer(() => page.locator("#search button").click());
+  answer = await visit.answer(() => page.locator("#search button").click());
   const chips = page.locator('.facet[aria-label="subgroup"] .chip');
   const [first, second] = [await chips.nth(0).locator("span").first().innerText(), await chips.nth(1).locator("span").first().innerText()];
+  const counted = answer.facets.find((facet) => facet.path === "subgroup").values[0];
+  same([first, await chips.nth(0).locator(".count").innerText()], [counted.value, String(counted.count)], "counts are the server's");
   answer = await visit.answer(() => chips.nth(0).click());
   check(answer.hits.length > 0 && answer.hits.every((hit) => hit.payload.subgroup === first), "a chip filters");
   same(await chips.nth(0).getAttribute("aria-pressed"), "true", "the chip is pressed");

@@ -14,6 +14,8 @@ export async function narrow(visit, screenshot) {
   same((await visit.steps()).length, 3, "the trail");
   await visit.accessible("composed hits");
   if (screenshot) await visit.screenshot(screenshot);
+  await visit.answer(() => page.locator("#group").selectOption("group"));
+  await visit.accessible("one of each");
 }
 
 export async function wordsOnly(visit) {
@@ -23,6 +25,7 @@ export async function wordsOnly(visit) {
   await visit.settled();
   check(await page.locator("#choose").isHidden(), "a picture is not asked for where none is taken");
   check((await visit.text("#notice")).includes("Say it in words"), "what the field takes");
+  check((await visit.text("#facets-of")).includes("once something is found"), "values come with hits where no path has an index");
   await page.locator("#words").fill("something to eat");
   let answer = await visit.answer(() => page.locator("#search button").click());
   check(answer.hits.length > 2 && answer.hits.every((hit) => hit.thumbnail === null), "notes have no pictures");
@@ -84,6 +87,10 @@ export async function refusals(visit, server) {
   check((await visit.text("#notice")).includes("There is no such field"), "an unknown field");
   await visit.open("#collection=emoji&field=image&step=i%3Aghost");
   check((await visit.text("#notice")).includes("It is not there any more"), "an item that is gone");
+  await visit.open("#collection=emoji&field=image&step=t%3Aa+bird&group=a..b");
+  check((await visit.text("#notice")).includes("Hits cannot be grouped by that"), "a group that is no path");
+  await visit.answer(() => page.getByRole("button", { name: "Show every hit" }).click());
+  same(await visit.text("#status"), "24 hits", "every hit");
 
   await visit.open("#collection=emoji&field=image&step=t%3Aa+bird");
   const names = await visit.names();

@@ -177,6 +177,7 @@ pub(crate) fn inspect(folder: &Path) -> BTreeMap<String, Standing> {
             limit: 10 * ITEMS,
             min_score: Some(1.0),
             exclude: vec![],
+            only: None,
         };
         let found = client.ids(&vector.field, query, None);
         assert!(found.contains(&stored.id.to_string()), "{} does not find itself", stored.id);

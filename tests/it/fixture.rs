@@ -166,6 +166,7 @@ pub(crate) fn query(seed: u64, limit: usize) -> VectorQuery {
         limit,
         min_score: None,
         exclude: vec![],
+        only: None,
     }
 }
 

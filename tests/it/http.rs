@@ -7,6 +7,7 @@ mod keys;
 mod manual;
 mod page;
 mod problems;
+mod ranked;
 mod thumbnails;
 
 use pictor_proto::v1;

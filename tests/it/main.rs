@@ -23,6 +23,7 @@ mod jobs;
 mod model;
 mod new_field;
 mod oracle;
+mod payload_indexes;
 mod pickle;
 mod pictures;
 mod power_cut;

@@ -3,16 +3,18 @@
 //!
 //! 5,000 operations, or 200,000 with `PICTOR_VERIFY=1`; `PICTOR_OPERATIONS` says another number. `PICTOR_SEED` repeats a run.
 
+use std::cmp::Ordering;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use pictor::collection::backend::{
-    BackendHit, CollectionBackend, Durability, PayloadChange, PayloadWrite, QueryKind, SearchParams, Selection,
-    UpsertMode, VectorQuery,
+    BackendHit, CollectionBackend, Durability, OrderBy, PayloadChange, PayloadWrite, QueryKind, SearchParams,
+    Selection, StoredItem, UpsertMode, VectorQuery,
 };
 use pictor::collection::{Catalog, LocalCollection};
 use pictor::types::filter::{Filter, Operator, Path};
+use pictor::types::payload_index::{PayloadIndexSpec, PayloadKind};
 use pictor::types::{ItemId, Payload, Result, Value};
 
 use crate::fixture::{Content, block_on, content_hash, id, item, new_collection, open, vector_of};
@@ -37,12 +39,15 @@ fn random_operations_agree_with_the_oracle() {
         }
     }
     run.compare_everything();
-    let Met { hits, wanted, walks, kills, restores, segments } = run.met;
+    let Met { hits, wanted, walks, kills, restores, payload_indexes, segments } = run.met;
     let recall = hits as f64 / wanted as f64;
     println!(
-        "{operations} operations, {kills} kills, {restores} restores, {walks} walks with recall {recall:.4}, up to {segments} segments"
+        "{operations} operations, {kills} kills, {restores} restores, {payload_indexes} payload indexes, {walks} walks with recall {recall:.4}, up to {segments} segments"
     );
-    assert!(kills > 0 && restores > 0 && walks > 50 && segments > 1, "every kind of event is met");
+    assert!(
+        kills > 0 && restores > 0 && walks > 50 && segments > 1 && payload_indexes > 1,
+        "every kind of event is met"
+    );
     assert!(recall > 0.97, "walks find {recall:.4}");
 }
 
@@ -56,6 +61,7 @@ struct Met {
     walks: usize,
     kills: usize,
     restores: usize,
+    payload_indexes: usize,
     /// The most of a generation.
     segments: u64,
 }
@@ -91,9 +97,12 @@ impl<'a> Run<'a> {
             470..580 => self.set_payload(),
             580..650 => self.get(),
             650..720 => self.scroll(),
-            720..780 => self.count(),
-            780..950 => self.search(),
-            950..992 => self.walk(),
+            720..760 => self.count(),
+            760..900 => self.search(),
+            900..980 => self.walk(),
+            980..985 => self.facets(),
+            985..989 => self.scroll_by(),
+            989..992 => self.change_payload_index(),
             992..995 => self.reopen(),
             995..997 => self.kill(),
             997..999 => self.take_snapshot(),
@@ -174,6 +183,7 @@ impl<'a> Run<'a> {
                 limit: *self.random.pick(&[1, 2, 5, 10, 200]),
                 min_score: self.random.chance(20).then(|| *self.random.pick(&[-0.5, 0.25, 0.5, 1.0])),
                 exclude: (0..self.random.below(3)).map(|_| id(&self.name())).collect(),
+                only: None,
             })
             .collect();
         let field = *self.random.pick(&["image", "text", "own"]);
@@ -190,6 +200,65 @@ impl<'a> Run<'a> {
         assert_eq!(found, expected);
     }
 
+    fn facets(&mut self) {
+        let paths: Vec<Path> = (0..1 + self.random.below(3)).map(|_| self.path()).collect();
+        let (condition, limit) = (self.condition(), 1 + self.random.below(6));
+        let expected = block_on(self.oracle.facets(paths.clone(), condition.clone(), limit)).expect("facets");
+        let found = block_on(self.local.facets(paths, condition, limit)).expect("facets");
+        assert_eq!(found.items, expected.items);
+        for (found, expected) in found.facets.iter().zip(&expected.facets) {
+            assert_eq!(
+                (&found.path, found.distinct, found.values.len()),
+                (&expected.path, expected.distinct, expected.values.len())
+            );
+            for ((value, count), (wanted, wanted_count)) in found.values.iter().zip(&expected.values) {
+                assert_eq!((value.compare(wanted), count), (Some(Ordering::Equal), wanted_count), "{}", found.path);
+            }
+        }
+    }
+
+    /// Every page of a scroll in the order of a value that has an index.
+    fn scroll_by(&mut self) {
+        let schema = self.local.schema();
+        let Some(index) = schema.payload_indexes.iter().find(|index| index.spec.kind == PayloadKind::Number) else {
+            return;
+        };
+        let order = OrderBy { path: index.spec.path.clone(), is_descending: self.random.chance(50) };
+        let (condition, limit, select) = (self.condition(), 1 + self.random.below(40), self.selection());
+        let (mut at, mut at_oracle) = (None, None);
+        loop {
+            let page = |backend: &dyn CollectionBackend, after| {
+                block_on(backend.scroll_by(order.clone(), after, condition.clone(), limit, select)).expect("a page")
+            };
+            let (found, expected) = (page(&*self.local, at), page(&self.oracle, at_oracle));
+            let ids = |items: &[StoredItem]| items.iter().map(|item| item.id.as_str().to_owned()).collect::<Vec<_>>();
+            assert_eq!(ids(&found.items), ids(&expected.items), "{order:?}");
+            assert_eq!((found.items, found.next.is_some()), (expected.items, expected.next.is_some()));
+            if found.next.is_none() {
+                return;
+            }
+            (at, at_oracle) = (found.next, expected.next);
+        }
+    }
+
+    /// Adds an index on payloads beside the items, perhaps in the middle of other work, or drops one.
+    fn change_payload_index(&mut self) {
+        let spec = PayloadIndexSpec { path: self.path(), kind: *self.random.pick(&PayloadKind::ALL) };
+        let catalog = self.catalog.as_ref().expect("open");
+        let known = self.local.schema().payload_indexes.iter().any(|index| index.spec == spec);
+        if known {
+            catalog.drop_payload_index("c", &spec).expect("an index");
+            return;
+        }
+        let index = catalog.create_payload_index("c", &spec, "job").expect("an index");
+        let mut from = 0;
+        while let Some(next) = catalog.fill_payload_index("c", index.id, from).expect("a page") {
+            from = next;
+        }
+        catalog.complete_payload_index("c", index.id).expect("an index");
+        self.met.payload_indexes += 1;
+    }
+
     /// A search that walks graphs where there are any.
     fn walk(&mut self) {
         let query = VectorQuery {
@@ -198,6 +267,7 @@ impl<'a> Run<'a> {
             limit: 10,
             min_score: None,
             exclude: vec![],
+            only: None,
         };
         let field = *self.random.pick(&["image", "text", "own"]);
         let search = |backend: &dyn CollectionBackend| {
@@ -332,12 +402,16 @@ impl<'a> Run<'a> {
         }
     }
 
+    fn path(&mut self) -> Path {
+        Path::new(vec![self.random.pick(&KEYS).to_string()]).expect("a path")
+    }
+
     fn condition(&mut self) -> Option<Filter> {
         self.random.chance(60).then(|| self.filter(2))
     }
 
     fn filter(&mut self, depth: usize) -> Filter {
-        let path = Path::new(vec![self.random.pick(&KEYS).to_string()]).expect("a path");
+        let path = self.path();
         let scalar = |run: &mut Self| match run.value() {
             Value::List(_) => Value::Bool(true),
             other => other,

@@ -1,19 +1,20 @@
 //! A second backend, as simple as it can be: a sorted map and an exact scan. Every other backend must agree with it.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use pictor::collection::backend::{
-    BackendHit, BackendStats, Capabilities, CollectionBackend, Durability, FillOutcome, Filling, ItemWrite, PartVector,
-    PayloadChange, PayloadWrite, ScrollPage, SearchParams, SearchReply, Selection, StoredItem, StoredMedia, UpsertMode,
-    VectorQuery, WriteAck, WriteOutcome,
+    BackendHit, BackendStats, Capabilities, CollectionBackend, Durability, Facet, FacetReply, FillOutcome, Filling,
+    FilterPlan, ItemWrite, OrderBy, OrderedPage, PartVector, PayloadChange, PayloadWrite, ScrollPage, SearchParams,
+    SearchReply, Selection, StoredItem, StoredMedia, UpsertMode, VectorQuery, WriteAck, WriteOutcome,
 };
 use pictor::collection::schema::CollectionSchema;
-use pictor::types::filter::{Filter, Mismatches, matches};
+use pictor::types::filter::{Filter, Mismatches, Path, matches, values_at};
 use pictor::types::value::check_payload;
-use pictor::types::{Error, ItemId, Result};
+use pictor::types::{Error, ItemId, Payload, Result, Value};
 
 #[derive(Clone, Default)]
 pub(crate) struct Contents {
@@ -209,6 +210,82 @@ impl CollectionBackend for Oracle {
         Ok(contents.items.values().filter(is_match).count() as u64)
     }
 
+    async fn scroll_by(
+        &self,
+        order: OrderBy,
+        after: Option<Vec<u8>>,
+        filter: Option<Filter>,
+        limit: usize,
+        select: Selection,
+    ) -> Result<OrderedPage> {
+        let contents = self.contents();
+        let mut mismatches = Mismatches::default();
+        let mut found: Vec<(Value, &StoredItem)> = Vec::new();
+        for item in contents.items.values() {
+            if filter.as_ref().is_some_and(|filter| !matches(filter, &item.payload, &mut mismatches)) {
+                continue;
+            }
+            let values = ordered_values(&item.payload, &order.path).into_iter();
+            // Tests order by numbers alone.
+            let values: Vec<Value> = values.filter(|value| matches!(value, Value::Int(_) | Value::Double(_))).collect();
+            let first = if order.is_descending { values.into_iter().next_back() } else { values.into_iter().next() };
+            found.extend(first.map(|value| (value, item)));
+        }
+        // Stably, so that equal values stay in the order of ids.
+        found.sort_by(|(a, _), (b, _)| {
+            let ordering = a.compare(b).expect("values of one type");
+            if order.is_descending { ordering.reverse() } else { ordering }
+        });
+        let from = after.map_or(0, |after| {
+            let last = String::from_utf8(after).expect("an id");
+            1 + found.iter().position(|(_, item)| item.id.as_str() == last).expect("an item of the page before")
+        });
+        let page: Vec<&StoredItem> = found[from..].iter().take(limit).map(|(_, item)| *item).collect();
+        let is_more = found.len() > from + page.len();
+        let next = page.last().filter(|_| is_more).map(|item| item.id.as_str().as_bytes().to_vec());
+        let items = page.into_iter().map(|item| selected(item, select)).collect();
+        Ok(OrderedPage { items, next, mismatches, plan: FilterPlan::default() })
+    }
+
+    async fn facets(&self, paths: Vec<Path>, filter: Option<Filter>, limit: usize) -> Result<FacetReply> {
+        let contents = self.contents();
+        let mut mismatches = Mismatches::default();
+        let is_match =
+            |item: &&StoredItem| filter.as_ref().is_none_or(|filter| matches(filter, &item.payload, &mut mismatches));
+        let items: Vec<&StoredItem> = contents.items.values().filter(is_match).collect();
+        let facet = |path: Path| {
+            let mut counts: Vec<(Value, u64)> = Vec::new();
+            for item in &items {
+                for value in ordered_values(&item.payload, &path) {
+                    match counts.iter_mut().find(|(own, _)| own.compare(&value) == Some(Ordering::Equal)) {
+                        Some((_, count)) => *count += 1,
+                        None => counts.push((value, 1)),
+                    }
+                }
+            }
+            let rank = |value: &Value| match value {
+                Value::String(_) => 0,
+                Value::Int(_) | Value::Double(_) => 1,
+                Value::Bool(_) => 2,
+                _ => 3,
+            };
+            counts.sort_by(|(a, n), (b, m)| {
+                m.cmp(n).then(rank(a).cmp(&rank(b))).then_with(|| a.compare(b).unwrap_or(Ordering::Equal))
+            });
+            let distinct = counts.len() as u64;
+            counts.truncate(limit);
+            Facet { path, values: counts, distinct }
+        };
+        let facets = paths.into_iter().map(facet).collect();
+        Ok(FacetReply {
+            facets,
+            items: items.len() as u64,
+            unindexed: Vec::new(),
+            mismatches,
+            plan: FilterPlan::default(),
+        })
+    }
+
     async fn fill(&self, field: &str, generation: u32, fillings: Vec<Filling>) -> Result<Vec<FillOutcome>> {
         let source = self.schema.field(field)?.source.clone();
         let mut contents = self.contents();
@@ -257,7 +334,9 @@ impl CollectionBackend for Oracle {
         let mut search = |query: &VectorQuery| {
             let mut hits = Vec::new();
             // In the order of ids, and sorted stably by score: ties stand by id.
-            for item in contents.items.values().filter(|item| !query.exclude.contains(&item.id)) {
+            for item in contents.items.values().filter(|item| {
+                !query.exclude.contains(&item.id) && query.only.as_ref().is_none_or(|only| only.contains(&item.id))
+            }) {
                 if filter.as_ref().is_some_and(|filter| !matches(filter, &item.payload, &mut mismatches)) {
                     continue;
                 }
@@ -286,7 +365,7 @@ impl CollectionBackend for Oracle {
         };
         let hits = queries.iter().map(&mut search).collect();
         let no_time = Duration::ZERO;
-        Ok(SearchReply { hits, exact: true, mismatches, search_time: no_time, fetch_time: no_time })
+        Ok(SearchReply { hits, exact: true, mismatches, plan: None, search_time: no_time, fetch_time: no_time })
     }
 
     async fn flush(&self) -> Result<()> {
@@ -307,4 +386,17 @@ impl CollectionBackend for Oracle {
         }
         stats
     }
+}
+
+/// The distinct scalars at a path, in their order within a type: strings, numbers, bools, times.
+fn ordered_values(payload: &Payload, path: &Path) -> Vec<Value> {
+    let mut values: Vec<Value> = Vec::new();
+    values_at(payload, path, &mut |value| {
+        let is_scalar = !matches!(value, Value::Null | Value::List(_) | Value::Map(_));
+        if is_scalar && !values.iter().any(|own| own.compare(value) == Some(Ordering::Equal)) {
+            values.push(value.clone());
+        }
+    });
+    values.sort_by(|a, b| a.compare(b).unwrap_or(Ordering::Equal));
+    values
 }

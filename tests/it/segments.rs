@@ -104,8 +104,20 @@ pub(crate) fn is_sealed(report: &IndexReport) -> bool {
     report.segment_bytes > 0 && (report.tail_vectors as usize) < SEAL_AT && report.self_retrieval.is_some()
 }
 
+/// True once all but the rest is in segments.
+pub(crate) fn is_sealed_all(report: &IndexReport) -> bool {
+    report.segments > 0 && report.tail_vectors == 0
+}
+
 fn query(seed: u64, limit: usize) -> VectorQuery {
-    VectorQuery { kind: QueryKind::Image, vector: vector(seed).values, limit, min_score: None, exclude: vec![] }
+    VectorQuery {
+        kind: QueryKind::Image,
+        vector: vector(seed).values,
+        limit,
+        min_score: None,
+        exclude: vec![],
+        only: None,
+    }
 }
 
 /// The ids that a search gives, approximately or by every vector.

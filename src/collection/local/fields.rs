@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::LocalCollection;
 use super::moment::Inner;
+use super::payload::PayloadIndexes;
 use super::state::State;
 use crate::collection::catalog::to_json;
 use crate::collection::catalog_entry::NewField;
@@ -24,6 +25,7 @@ impl LocalCollection {
             state.is_dropped = true;
             state.names.clear();
             state.indexes.clear();
+            state.payloads = PayloadIndexes::default();
         })?;
         Ok(items)
     }

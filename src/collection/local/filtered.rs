@@ -1,16 +1,19 @@
-//! Search with a filter, without an index on payloads.
+//! Search with a filter.
 //!
-//! First the best items of all are judged, in growing windows: cheap if many items match. If the windows become a sixteenth
-//! of the collection, every payload is judged once and the search runs among the items that match.
+//! Where indexes on payloads know every match, the index of vectors is asked for the best of these alone. Where they do not, but leave few
+//! items, these are judged by their payloads. Else the best items of all, or of what is left, are judged, in growing windows: cheap if many
+//! items match. If the windows become a sixteenth of the collection, every payload is judged once.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
-use super::id_set::IdSet;
+use roaring::RoaringTreemap;
+
 use super::moment::{Inner, Look, Moment};
-use super::search::{Found, Request, Stopwatch, cut};
-use crate::collection::backend::VectorQuery;
+use super::payload::Resolved;
+use super::search::{Found, Judgement, Request, Stopwatch, cut};
+use crate::collection::backend::{FilterStrategy, VectorQuery};
 use crate::index::Neighbour;
-use crate::store::ItemRecord;
+use crate::store::{ItemRecord, Snapshot};
 use crate::types::filter::{Filter, Mismatches, matches};
 use crate::{Error, Result};
 
@@ -18,10 +21,12 @@ use crate::{Error, Result};
 const FIRST_WINDOW: usize = 64;
 /// Windows grow by this factor.
 const GROWTH: usize = 4;
-/// Windows may be this part of the collection.
+/// Windows may be this part of the collection, and what indexes leave is judged one by one if it is no more.
 const WINDOW_SHARE: usize = 16;
 /// Scans that may start again because too many payloads changed meanwhile.
 const SCANS: usize = 5;
+/// Payloads that are read at once.
+const PAGE: usize = 4_096;
 
 impl Inner {
     pub(super) fn search_filtered(
@@ -29,19 +34,40 @@ impl Inner {
         request: &Request<'_>,
         filter: &Filter,
         look: Look,
-        mismatches: &mut Mismatches,
+        judgement: &mut Judgement,
         times: &mut Stopwatch,
     ) -> Result<Found<'_>> {
         let largest = request.queries.iter().map(|query| query.limit).max().unwrap_or(1);
         let mut window = largest.saturating_mul(GROWTH).max(FIRST_WINDOW);
         loop {
             let moment = self.moment(look)?;
-            if window > moment.state.names.len() / WINDOW_SHARE {
-                drop(moment);
-                return self.search_scanned(request, filter, look, mismatches, times);
+            let start = std::time::Instant::now();
+            let Resolved { mut items, is_exact, missing, mismatches } =
+                moment.state.payloads.resolve(&moment.state.schema, filter);
+            judgement.mismatches.merge(mismatches);
+            judgement.plan.missing = missing;
+            let few = moment.state.names.len() / WINDOW_SHARE;
+            let is_known = is_exact || items.as_ref().is_some_and(|items| items.len() <= few as u64);
+            if !is_exact && let Some(left) = items.as_ref().filter(|_| is_known) {
+                items = Some(self.judge_all(&moment.snapshot, left, filter, judgement)?);
             }
-            let found = self.look_up(moment, request, |_| window, None, times)?;
-            let judged = judge(&found.records, filter, mismatches);
+            times.search += start.elapsed();
+            if let Some(known) = items.as_ref().filter(|_| is_known) {
+                judgement.plan.matches = Some(known.len());
+                let found = self.look_up(moment, request, |query| query.limit, Some(known), times)?;
+                let is_walk = !found.exact;
+                judgement.plan.strategy = if is_walk { FilterStrategy::Walk } else { FilterStrategy::Listed };
+                check_hits(&found.records, filter, &mut judgement.mismatches)?;
+                return Ok(cut(found, request, |_| true));
+            }
+            if window > few {
+                drop(moment);
+                return self.search_scanned(request, filter, look, judgement, times);
+            }
+            let found = self.look_up(moment, request, |_| window, items.as_ref(), times)?;
+            judgement.plan.strategy = FilterStrategy::Windows;
+            judgement.plan.payloads_read += found.records.len() as u64;
+            let judged = judge(&found.records, filter, &mut judgement.mismatches);
             let is_match = |internal: u64| judged.get(&internal) == Some(&true);
             let lists = found.neighbours.iter().zip(request.queries);
             if lists.into_iter().all(|(list, query)| is_complete(list, query, window, &is_match)) {
@@ -61,33 +87,36 @@ impl Inner {
         request: &Request<'_>,
         filter: &Filter,
         look: Look,
-        mismatches: &mut Mismatches,
+        judgement: &mut Judgement,
         times: &mut Stopwatch,
     ) -> Result<Found<'_>> {
         for _ in 0..SCANS {
             let Moment { state, snapshot } = self.moment(look)?;
             let counters = state.counters;
+            // What indexes know to be out is not read.
+            let left = state.payloads.resolve(&state.schema, filter).items;
             drop(state);
             let start = std::time::Instant::now();
-            let mut matching = IdSet::default();
-            for entry in snapshot.scan_heads(self.id) {
-                let (internal, head) = entry?;
-                if matches(filter, &head.payload, mismatches) {
-                    matching.insert(internal);
-                }
-            }
+            let matching = match left {
+                Some(left) => self.judge_all(&snapshot, &left, filter, judgement)?,
+                None => self.judge_heads(&snapshot, filter, judgement)?,
+            };
             times.fetch += start.elapsed();
+            judgement.plan.matches = Some(matching.len());
             // Changed items may be found and then refused, so more than the limit may have to be looked at.
             let mut extra = 0;
             loop {
                 let moment = self.moment(look)?;
                 let Some(changed) = moment.state.payload_changes.since(counters.version) else { break };
-                let changed: HashSet<u64> = changed.into_iter().collect();
-                let is_unsure = |internal: u64| internal >= counters.next_internal || changed.contains(&internal);
-                let accepted = |internal: u64| is_unsure(internal) || matching.contains(internal);
+                let mut among = matching.clone();
+                among.extend(changed);
+                let mut newer = moment.state.payloads.all().iter();
+                newer.advance_to(counters.next_internal);
+                among.extend(newer);
                 let limit = |query: &VectorQuery| query.limit.saturating_add(extra);
-                let found = self.look_up(moment, request, limit, Some(&accepted), times)?;
-                let judged = judge(&found.records, filter, mismatches);
+                let found = self.look_up(moment, request, limit, Some(&among), times)?;
+                judgement.plan.strategy = if found.exact { FilterStrategy::Listed } else { FilterStrategy::Walk };
+                let judged = judge(&found.records, filter, &mut judgement.mismatches);
                 let is_match = |internal: u64| judged.get(&internal) == Some(&true);
                 let lists = found.neighbours.iter().zip(request.queries);
                 if lists.into_iter().all(|(list, query)| is_complete(list, query, limit(query), &is_match)) {
@@ -101,6 +130,60 @@ impl Inner {
             message: "payloads change faster than they can be read".to_owned(),
             retry_after: std::time::Duration::from_secs(1),
         })
+    }
+
+    /// The matches of all items, by their payloads.
+    pub(super) fn judge_heads(
+        &self,
+        snapshot: &Snapshot<'_>,
+        filter: &Filter,
+        judgement: &mut Judgement,
+    ) -> Result<RoaringTreemap> {
+        let mut matching = RoaringTreemap::new();
+        for entry in snapshot.scan_heads(self.id) {
+            let (internal, head) = entry?;
+            judgement.plan.payloads_read += 1;
+            if matches(filter, &head.payload, &mut judgement.mismatches) {
+                matching.insert(internal);
+            }
+        }
+        Ok(matching)
+    }
+
+    /// The matches of some items, by their payloads; items that are not there any more are none.
+    pub(super) fn judge_all(
+        &self,
+        snapshot: &Snapshot<'_>,
+        items: &RoaringTreemap,
+        filter: &Filter,
+        judgement: &mut Judgement,
+    ) -> Result<RoaringTreemap> {
+        let mut matching = RoaringTreemap::new();
+        let mut left = items.iter();
+        loop {
+            let page: Vec<u64> = left.by_ref().take(PAGE).collect();
+            if page.is_empty() {
+                return Ok(matching);
+            }
+            judgement.plan.payloads_read += page.len() as u64;
+            for (&internal, record) in page.iter().zip(snapshot.records(self.id, &page)?) {
+                let is_match = |record: &ItemRecord| matches(filter, &record.head.payload, &mut judgement.mismatches);
+                if record.as_ref().is_some_and(is_match) {
+                    matching.insert(internal);
+                }
+            }
+        }
+    }
+}
+
+/// A hit whose payload is another than an index on payloads knows: the write that changed it is not in the index yet, and the caller looks
+/// again, when both agree.
+fn check_hits(records: &HashMap<u64, ItemRecord>, filter: &Filter, mismatches: &mut Mismatches) -> Result<()> {
+    match judge(records, filter, mismatches).into_iter().find(|(_, is_match)| !is_match) {
+        Some((internal, _)) => {
+            Err(Error::Corruption(format!("a payload index has other values for internal id {internal} than its item")))
+        }
+        None => Ok(()),
     }
 }
 

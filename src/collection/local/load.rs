@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
+use super::payload::PayloadIndexes;
 use super::payload_changes::PayloadChanges;
 use super::seal::open_index;
 use super::state::State;
@@ -45,12 +46,14 @@ pub(super) fn load(
             indexes.insert(key, index);
         }
     }
+    let payloads = PayloadIndexes::load(snapshot, &schema, names.keys().copied())?;
     Ok(State {
         schema: Arc::new(schema),
         names,
         indexes,
         counters,
         payload_changes: PayloadChanges::default(),
+        payloads,
         is_dropped: false,
     })
 }

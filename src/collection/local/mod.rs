@@ -3,13 +3,14 @@
 //! One writer at a time plans a batch, commits it, and applies it to the index under the same lock; waiting for the disk
 //! happens outside. Readers take a [`moment::Moment`]: an index and a snapshot of the store that agree.
 
+mod browse;
 mod fields;
 mod filtered;
 mod generations;
 mod hydrate;
-mod id_set;
 mod load;
 mod moment;
+mod payload;
 mod payload_changes;
 mod plan;
 mod plan_item;

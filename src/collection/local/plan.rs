@@ -6,9 +6,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::moment::Inner;
+use super::payload::PayloadEntries;
 use crate::collection::schema::CollectionSchema;
 use crate::store::{Batch, Counters, ItemRecord, Snapshot, VectorSlot};
-use crate::types::ItemId;
+use crate::types::{ItemId, Payload};
 use crate::{Error, Result};
 
 /// Bytes after which a long batch is committed, at an item's boundary, before it goes on.
@@ -22,6 +23,8 @@ pub(super) struct Changes {
     pub(super) added: BTreeMap<u64, AddedItem>,
     /// Version and internal id of items that got another payload and kept their parts, by rising version.
     pub(super) payloads: Vec<(u64, u64)>,
+    /// In the order of the writes.
+    pub(super) entries: Vec<PayloadEntries>,
 }
 
 pub(super) struct AddedItem {
@@ -124,9 +127,17 @@ impl<'a> Plan<'a> {
             self.batch.delete_vector(collection, internal, slot);
         }
         self.release_media(&current.record);
+        self.index_payload(internal, Some(&current.record.head.payload), None);
         if self.changes.added.remove(&internal).is_none() {
             self.changes.removed.push(internal);
         }
+    }
+
+    /// Puts an item's payload in the place of another in every payload index; `None` is that of an item that is not there.
+    pub(super) fn index_payload(&mut self, internal: u64, before: Option<&Payload>, after: Option<&Payload>) {
+        let changes = PayloadEntries::of(&self.schema.payload_indexes, internal, before, after);
+        changes.iter().for_each(|change| change.put(&mut self.batch, self.inner.id));
+        self.changes.entries.extend(changes);
     }
 
     /// True if the plan should be committed before it grows.

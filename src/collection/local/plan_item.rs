@@ -31,6 +31,7 @@ impl Plan<'_> {
         let internal = match (kept, &stored) {
             (Some(current), _) => {
                 self.release_media(&current.record);
+                self.index_payload(current.internal, Some(&current.record.head.payload), Some(&write.payload));
                 self.changes.payloads.push((version, current.internal));
                 current.internal
             }
@@ -68,6 +69,7 @@ impl Plan<'_> {
             self.batch.put_vector(collection, internal, slot, vector);
             vectors.push((slot, vector.values.clone()));
         }
+        self.index_payload(internal, None, Some(&write.payload));
         self.changes.added.insert(internal, AddedItem { id: write.id.clone(), vectors });
         internal
     }
@@ -94,6 +96,7 @@ impl Plan<'_> {
         }
         let mut current = current.clone();
         let version = self.next_version();
+        self.index_payload(current.internal, Some(&current.record.head.payload), Some(&payload));
         current.record.head.version = version;
         current.record.head.payload = payload;
         self.batch.put_item(self.collection(), current.internal, &current.record)?;

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::moment::{Inner, Look, Moment};
+use super::search::Judgement;
 use super::state::State;
-use crate::collection::backend::{BackendStats, IndexReport, ScrollPage, Selection, StoredItem};
+use crate::collection::backend::{BackendStats, IndexReport, PayloadIndexReport, ScrollPage, Selection, StoredItem};
 use crate::index::{KindReport, QueryKind, Sealed, SegmentedIndex, VectorIndex as _};
 use crate::store::{ItemRecord, Snapshot};
 use crate::types::ItemId;
@@ -39,8 +40,18 @@ impl Inner {
         }
         let Moment { state, snapshot } = self.moment(look)?;
         let schema = Arc::clone(&state.schema);
+        let resolved = filter.map(|filter| state.payloads.resolve(&schema, filter));
         drop(state);
         let mut mismatches = Mismatches::default();
+        let among = resolved.and_then(|resolved| {
+            mismatches.merge(resolved.mismatches);
+            resolved.items
+        });
+        if among.is_some() && look == Look::AtOnce {
+            // An item that was just written anew has another internal id than the indexes know.
+            return self.scroll(after, filter, limit, select, Look::Agreed);
+        }
+        let may_match = |internal: &u64| among.as_ref().is_none_or(|among| among.contains(*internal));
         let mut ids = snapshot.scan_ids(self.id, after).peekable();
         let mut found: Vec<(u64, ItemRecord)> = Vec::new();
         let mut is_more = ids.peek().is_some();
@@ -50,12 +61,13 @@ impl Inner {
             let internals: Vec<u64> =
                 ids.by_ref().take(wanted).map(|entry| entry.map(|(_, internal)| internal)).collect::<Result<_>>()?;
             is_more = ids.peek().is_some();
-            let mut records = self.records(&snapshot, &internals)?.into_iter();
-            while let Some((internal, record)) = records.next() {
+            let last = internals.last().copied();
+            let internals: Vec<u64> = internals.into_iter().filter(may_match).collect();
+            for (internal, record) in self.records(&snapshot, &internals)? {
                 if filter.is_none_or(|filter| matches(filter, &record.head.payload, &mut mismatches)) {
                     found.push((internal, record));
                     if found.len() == limit {
-                        is_more |= records.next().is_some();
+                        is_more |= Some(internal) != last;
                         break;
                     }
                 }
@@ -68,15 +80,20 @@ impl Inner {
 
     pub(super) fn count(&self, filter: Option<&Filter>, look: Look) -> Result<u64> {
         let Moment { state, snapshot } = self.moment(look)?;
-        let items = state.names.len() as u64;
+        let Some(filter) = filter else { return Ok(state.names.len() as u64) };
+        let resolved = state.payloads.resolve(&state.schema, filter);
         drop(state);
-        let Some(filter) = filter else { return Ok(items) };
-        let mut mismatches = Mismatches::default();
-        let mut count = 0;
-        for entry in snapshot.scan_heads(self.id) {
-            count += u64::from(matches(filter, &entry?.1.payload, &mut mismatches));
+        match resolved.items {
+            Some(items) if resolved.is_exact => Ok(items.len()),
+            Some(items) => Ok(self.judge_all(&snapshot, &items, filter, &mut Judgement::default())?.len()),
+            None => {
+                let (mut mismatches, mut count) = (Mismatches::default(), 0);
+                for entry in snapshot.scan_heads(self.id) {
+                    count += u64::from(matches(filter, &entry?.1.payload, &mut mismatches));
+                }
+                Ok(count)
+            }
         }
-        Ok(count)
     }
 
     /// The records of internal ids that must be there.
@@ -113,6 +130,12 @@ impl Inner {
             applied_version: state.counters.version,
             ..BackendStats::default()
         };
+        for index in &state.schema.payload_indexes {
+            let held = state.payloads.index(index.id);
+            let (values, bytes) = held.map_or((0, 0), |held| (held.n_keys() as u64, held.bytes() as u64));
+            stats.index_bytes += bytes;
+            stats.payload_indexes.push(PayloadIndexReport { index: index.clone(), values, bytes });
+        }
         for (&(field, generation), index) in &state.indexes {
             stats.index_bytes += index.bytes() as u64;
             stats.indexes.extend(self.report((&state, field, generation), index));

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use roaring::RoaringTreemap;
+
 use super::moment::{Inner, Look, Moment};
 use super::state::{Eligible, GenerationKey, State};
-use crate::collection::backend::{BackendHit, SearchParams, SearchReply, VectorQuery};
+use crate::collection::backend::{BackendHit, FilterPlan, SearchParams, SearchReply, VectorQuery};
 use crate::collection::schema::{CollectionSchema, GenerationState};
 use crate::distance;
 use crate::index::{self, IndexSearch, Neighbour, VectorIndex, VectorKey};
@@ -38,6 +40,13 @@ const SLACK: usize = 16;
 /// Two scores of an index may differ from the stored vectors' by so much together.
 const INDEX_ERROR: f32 = 5e-5;
 
+/// What a filter was found to be.
+#[derive(Default)]
+pub(super) struct Judgement {
+    pub(super) mismatches: Mismatches,
+    pub(super) plan: FilterPlan,
+}
+
 /// Where the time went.
 #[derive(Default)]
 pub(super) struct Stopwatch {
@@ -61,29 +70,30 @@ impl Inner {
     fn search(&self, request: &Request<'_>, filter: Option<&Filter>, look: Look) -> Result<SearchReply> {
         check(&self.schema(), request)?;
         let mut times = Stopwatch::default();
-        let mut mismatches = Mismatches::default();
+        let mut judgement = Judgement::default();
         let found = match filter {
             None => {
                 let found = self.look_up(self.moment(look)?, request, |query| query.limit, None, &mut times)?;
                 cut(found, request, |_| true)
             }
-            Some(filter) => self.search_filtered(request, filter, look, &mut mismatches, &mut times)?,
+            Some(filter) => self.search_filtered(request, filter, look, &mut judgement, &mut times)?,
         };
+        let Judgement { mismatches, plan } = judgement;
+        let plan = filter.map(|_| plan);
         let start = Instant::now();
         let exact = found.exact;
         let hits = self.hits(found, request)?;
         times.fetch += start.elapsed();
-        Ok(SearchReply { hits, exact, mismatches, search_time: times.search, fetch_time: times.fetch })
+        Ok(SearchReply { hits, exact, mismatches, plan, search_time: times.search, fetch_time: times.fetch })
     }
 
-    /// Searches at a moment and reads the records found, letting go of the index in between. Among `accepted` items every vector is
-    /// compared: a walk would meet too few of them.
+    /// Searches at a moment, of all items or `among` some, and reads the records found, letting go of the index in between.
     pub(super) fn look_up<'a>(
         &self,
         moment: Moment<'a>,
         request: &Request<'_>,
         limit: impl Fn(&VectorQuery) -> usize,
-        accepted: Option<&(dyn Fn(u64) -> bool + Sync)>,
+        among: Option<&RoaringTreemap>,
         times: &mut Stopwatch,
     ) -> Result<Found<'a>> {
         let start = Instant::now();
@@ -98,20 +108,21 @@ impl Inner {
             .map(|(position, query)| {
                 let wanted = limit(query);
                 let within = |error: Error| error.within(&format!("queries[{position}]"));
+                let only = self.only(&snapshot, query, among)?;
+                let among = only.as_ref().or(among);
                 if request.params.exact {
-                    return self.search_exactly((&state, &snapshot), key, query, wanted, accepted).map_err(within);
+                    return self.search_exactly((&state, &snapshot), key, query, wanted, among).map_err(within);
                 }
                 let search = IndexSearch {
                     limit: wanted,
-                    // A walk would meet too few of the items that a filter leaves.
-                    exact: accepted.is_some(),
+                    exact: false,
                     recall: self.segments.recall,
                     kind: query.kind,
                     ef: None,
                 };
-                let found = search_one(&state, key, query, search, accepted.unwrap_or(&|_| true)).map_err(within)?;
+                let found = search_one(&state, key, query, search, among).map_err(within)?;
                 exact &= found.exact;
-                let index = state.indexes.get(&key).filter(|_| !found.exact);
+                let index = state.indexes.get(&key).filter(|_| !found.exact && among.is_none());
                 if index.is_some_and(|index| index.canary().note(query.kind, &query.vector)) {
                     self.is_measurement_due.store(true, Ordering::Relaxed);
                 }
@@ -128,6 +139,18 @@ impl Inner {
         Ok(Found { neighbours, exact, records, snapshot, schema })
     }
 
+    /// The items that a query names as the only ones, as far as they are `among` others.
+    fn only(
+        &self,
+        snapshot: &Snapshot<'_>,
+        query: &VectorQuery,
+        among: Option<&RoaringTreemap>,
+    ) -> Result<Option<RoaringTreemap>> {
+        let Some(ids) = &query.only else { return Ok(None) };
+        let named: RoaringTreemap = snapshot.internal_ids(self.id, ids)?.into_iter().flatten().collect();
+        Ok(Some(among.map_or(named.clone(), |among| among & &named)))
+    }
+
     /// The best of all vectors, scored by the stored ones themselves, which an index may know less exactly.
     fn search_exactly(
         &self,
@@ -135,12 +158,12 @@ impl Inner {
         key: GenerationKey,
         query: &VectorQuery,
         limit: usize,
-        accepted: Option<&(dyn Fn(u64) -> bool + Sync)>,
+        among: Option<&RoaringTreemap>,
     ) -> Result<Vec<Neighbour>> {
         let mut slack = SLACK;
         let mut found = loop {
             let search = IndexSearch::exact(limit.saturating_add(slack));
-            let found = search_one(state, key, query, search, accepted.unwrap_or(&|_| true))?.neighbours;
+            let found = search_one(state, key, query, search, among)?.neighbours;
             let is_closed = |found: &[Neighbour]| {
                 found.last().is_some_and(|last| found[limit - 1].score - last.score > INDEX_ERROR)
             };
@@ -200,13 +223,13 @@ fn search_one(
     key: GenerationKey,
     query: &VectorQuery,
     search: IndexSearch,
-    accepted: &(dyn Fn(u64) -> bool + Sync),
+    among: Option<&RoaringTreemap>,
 ) -> Result<index::Found> {
     let index = state.indexes.get(&key).ok_or_else(|| Error::Internal("a generation has no index".to_owned()))?;
     if query.vector.len() != index.dimension() {
         return Err(dimension_error(index.dimension(), query.vector.len()));
     }
-    let eligible = Eligible { names: &state.names, excluded: query.exclude.iter().collect(), accepted };
+    let eligible = Eligible { names: &state.names, excluded: query.exclude.iter().collect(), among };
     index.search(&query.vector, search, &eligible)
 }
 

@@ -5,18 +5,18 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::load::load;
-use super::moment::Inner;
+use super::moment::{Inner, Look};
 use super::seal::SegmentSettings;
 use super::search::Request;
 use super::workers::Workers;
 use crate::collection::backend::{
-    BackendStats, Capabilities, CollectionBackend, Durability, FillOutcome, Filling, ItemWrite, PayloadWrite,
-    ScrollPage, SearchParams, SearchReply, Selection, StoredItem, VectorQuery, WriteAck,
+    BackendStats, Capabilities, CollectionBackend, Durability, FacetReply, FillOutcome, Filling, ItemWrite, OrderBy,
+    OrderedPage, PayloadWrite, ScrollPage, SearchParams, SearchReply, Selection, StoredItem, VectorQuery, WriteAck,
 };
 use crate::collection::schema::CollectionSchema;
 use crate::store::{AuditReport, Snapshot, Store};
 use crate::types::ItemId;
-use crate::types::filter::Filter;
+use crate::types::filter::{Filter, Path};
 use crate::{Error, Result};
 
 /// A collection whose items live in this process's store. Cheap to clone.
@@ -125,6 +125,26 @@ impl CollectionBackend for LocalCollection {
 
     async fn count(&self, filter: Option<Filter>) -> Result<u64> {
         self.blocking(move |inner| inner.read(|look| inner.count(filter.as_ref(), look))).await
+    }
+
+    async fn scroll_by(
+        &self,
+        order: OrderBy,
+        after: Option<Vec<u8>>,
+        filter: Option<Filter>,
+        limit: usize,
+        select: Selection,
+    ) -> Result<OrderedPage> {
+        self.blocking(move |inner| {
+            let page = (limit, select);
+            // Index and store have to agree: an item that was just written anew would be passed by.
+            inner.scroll_by(&order, after.as_deref(), filter.as_ref(), page, Look::Agreed)
+        })
+        .await
+    }
+
+    async fn facets(&self, paths: Vec<Path>, filter: Option<Filter>, limit: usize) -> Result<FacetReply> {
+        self.blocking(move |inner| inner.facets(&paths, filter.as_ref(), limit, Look::Agreed)).await
     }
 
     async fn fill(&self, field: &str, generation: u32, fillings: Vec<Filling>) -> Result<Vec<FillOutcome>> {

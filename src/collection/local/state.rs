@@ -4,6 +4,9 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use roaring::RoaringTreemap;
+
+use super::payload::PayloadIndexes;
 use super::payload_changes::PayloadChanges;
 use super::plan::{AddedItem, Changes};
 use crate::collection::schema::CollectionSchema;
@@ -22,6 +25,7 @@ pub(super) struct State {
     /// As of the newest write that is in the index.
     pub(super) counters: Counters,
     pub(super) payload_changes: PayloadChanges,
+    pub(super) payloads: PayloadIndexes,
     pub(super) is_dropped: bool,
 }
 
@@ -45,6 +49,7 @@ impl State {
             }
         }
         drop(additions);
+        self.payloads.apply(&changes.removed, changes.added.keys().copied(), &changes.entries);
         self.names.extend(changes.added.into_iter().map(|(internal, item)| (internal, item.id)));
         for (version, internal) in changes.payloads {
             self.payload_changes.note(version, internal);
@@ -53,17 +58,21 @@ impl State {
     }
 }
 
-/// Which items one query may find: all but the excluded ones, and of these what `accepted` says.
+/// Which items one query may find: all but the excluded ones, or only some.
 pub(super) struct Eligible<'a> {
     pub(super) names: &'a HashMap<u64, ItemId>,
     pub(super) excluded: HashSet<&'a ItemId>,
-    pub(super) accepted: &'a (dyn Fn(u64) -> bool + Sync),
+    pub(super) among: Option<&'a RoaringTreemap>,
 }
 
 impl Candidates for Eligible<'_> {
     fn accepts(&self, item: u64) -> bool {
         let is_excluded = || self.names.get(&item).is_some_and(|id| self.excluded.contains(id));
-        (self.accepted)(item) && (self.excluded.is_empty() || !is_excluded())
+        self.among.is_none_or(|among| among.contains(item)) && (self.excluded.is_empty() || !is_excluded())
+    }
+
+    fn among(&self) -> Option<&RoaringTreemap> {
+        self.among
     }
 
     fn compare(&self, a: u64, b: u64) -> Ordering {

@@ -1,10 +1,11 @@
 //! Checks a collection: the store against itself, and the index against the store.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::moment::{Inner, Moment};
+use super::payload::ValueIndex;
 use crate::Result;
-use crate::collection::schema::{CollectionSchema, MediaOriginals};
+use crate::collection::schema::{CollectionSchema, MediaOriginals, PayloadIndexState};
 use crate::index::VectorIndex;
 use crate::index::graph::Rows;
 use crate::store::{AuditReport, AuditScope, LiveGeneration, audit};
@@ -23,6 +24,11 @@ pub(in crate::collection) fn audit_scope(schema: &CollectionSchema) -> AuditScop
         collection: schema.id,
         generations: generations.collect(),
         media_are_originals: schema.media_originals == MediaOriginals::Keep,
+        payload_indexes: schema
+            .payload_indexes
+            .iter()
+            .map(|index| (index.id, index.spec.clone(), index.state == PayloadIndexState::Ready))
+            .collect(),
     }
 }
 
@@ -47,6 +53,15 @@ impl Inner {
         if indexed != report.vectors {
             let stored = report.vectors;
             report.note(|| format!("the store has {stored} vectors, the index {indexed}"));
+        }
+        for index in &state.schema.payload_indexes {
+            let stored = ValueIndex::load(index.spec.clone(), snapshot.scan_payload_index(self.id, index.id))?;
+            if state.payloads.index(index.id) != Some(&stored) {
+                report.note(|| format!("the index of {} in memory is not what is stored", index.spec.path));
+            }
+        }
+        if !state.payloads.all().iter().eq(state.names.keys().copied().collect::<BTreeSet<_>>()) {
+            report.note(|| "the items that filters know are others than the index has".to_owned());
         }
         for (&(field, generation), index) in &state.indexes {
             let mut rows = Rows::new(index.dimension(), 1);

@@ -51,12 +51,19 @@ export const describeCollection = (name) => json(`/v1/collections/${encodeURICom
 export const readItem = (collection, id) =>
   json(`/v1/items/${encodeURIComponent(collection)}/${encodeURIComponent(id)}?select=payload,texts`);
 
+const post = (query, signal) => ({
+  method: "POST",
+  headers: { "content-type": "application/json" },
+  body: JSON.stringify(query),
+  signal,
+});
+
+// Counts items by the values at payload paths.
+export const countFacets = (name, query, signal) => json(`/v1/collections/${encodeURIComponent(name)}/facets`, post(query, signal));
+
 // Searches; `files` are pictures by the names that the query's parts give them.
 export function search(query, files, signal) {
-  if (files.size === 0) {
-    const headers = { "content-type": "application/json" };
-    return json("/v1/search", { method: "POST", headers, body: JSON.stringify(query), signal });
-  }
+  if (files.size === 0) return json("/v1/search", post(query, signal));
   const form = new FormData();
   form.append("query", new Blob([JSON.stringify(query)], { type: "application/json" }));
   for (const [name, file] of files) form.append(name, file, name);

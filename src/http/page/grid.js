@@ -2,6 +2,7 @@
 
 import { showThumbnail } from "./api.js";
 import { element, replace, shorten } from "./dom.js";
+import { isScalar, written } from "./filters.js";
 
 const THUMBNAIL = 256;
 // Pictures with fewer pixels than this are not blown up to a whole card.
@@ -41,7 +42,20 @@ export function thumbnail(path, size = THUMBNAIL) {
   return image;
 }
 
-function card(hit, position, { choose, less }) {
+// The value that a hit stands for, if hits are grouped; pressing it leaves only its like.
+function shared(hit, tabindex, only) {
+  if (hit.shared === undefined) return null;
+  const text = written(hit.shared);
+  if (!isScalar(hit.shared)) return element("span", { class: "shared", text });
+  return element("button", { type: "button", class: "shared", tabindex, text, "aria-label": `Only ${text}`, on: { click: () => only(hit) } });
+}
+
+// A button of a card that moves the search towards its hit or away from it.
+function nudge(what, name, attributes) {
+  return element("button", { type: "button", text: what, title: `${what} like this`, "aria-label": `${what} like this: ${name}`, ...attributes });
+}
+
+function card(hit, position, { choose, more, less, only }) {
   const name = nameOf(hit);
   const matched = matchedText(hit);
   const picture = hit.thumbnail && element("span", { class: "picture", "aria-hidden": "true" }, thumbnail(hit.thumbnail));
@@ -54,15 +68,14 @@ function card(hit, position, { choose, less }) {
     matched && element("span", { class: "matched", text: matched }),
   );
   const score = element("span", { class: "score", text: hit.score.toFixed(2), title: `score ${hit.score}` });
-  const lessButton = element("button", {
-    type: "button",
-    class: "less",
-    tabindex,
-    text: "Less like this",
-    "aria-label": `Less like this: ${name}`,
-    on: { click: () => less(hit) },
-  });
-  return element("li", { class: hit.thumbnail ? "card" : "card is-text" }, main, element("div", { class: "foot" }, score, lessButton));
+  const foot = element(
+    "div",
+    { class: "foot" },
+    score,
+    nudge("More", name, { class: "like", tabindex, on: { click: () => more(hit) } }),
+    nudge("Less", name, { class: "less", tabindex, on: { click: () => less(hit) } }),
+  );
+  return element("li", { class: hit.thumbnail ? "card" : "card is-text" }, shared(hit, tabindex, only), main, foot);
 }
 
 export class Grid {
@@ -70,7 +83,7 @@ export class Grid {
   #actions;
   #hits = [];
 
-  // `choose` and `less` are called with a hit, `leave` when the keyboard leaves the hits.
+  // `choose`, `more`, `less` and `only` are called with a hit, `leave` when the keyboard leaves the hits.
   constructor(list, actions) {
     this.#list = list;
     this.#actions = actions;
@@ -141,6 +154,9 @@ export class Grid {
       event.preventDefault();
       if (moves[event.key] < 0 && event.key === "ArrowUp") this.#actions.leave();
       else cards[Math.min(Math.max(moves[event.key], 0), last)].querySelector(".choose").focus();
+    } else if (event.key === "+") {
+      event.preventDefault();
+      this.#actions.more(this.#hits[position]);
     } else if (event.key === "-" || event.key === "Delete") {
       event.preventDefault();
       this.#actions.less(this.#hits[position]);

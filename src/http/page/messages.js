@@ -33,6 +33,9 @@ function ofPicture(problem) {
 export function ofProblem(problem) {
   if (REFUSALS[problem.code]) return REFUSALS[problem.code](problem);
   if (/^parts\[\d+\]\.(media|image)/.test(problem.field)) return ofPicture(problem);
+  if (problem.field.startsWith("group_by")) {
+    return { title: "Hits cannot be grouped by that", text: `${problem.detail}. Choose another value, or show every hit.`, actions: ["ungroup"] };
+  }
   if (problem.status === 404) return { title: "It is not there any more", text: problem.detail, actions: ["reload", "restart"] };
   if (problem.status === 413) return { title: "This is too large", text: problem.detail, actions: ["choose", "back"] };
   if (problem.status >= 500) return { title: "The server failed at this", text: problem.detail, actions: ["retry"] };
@@ -71,6 +74,21 @@ export const noHits = (isFiltered) => ({
   actions: isFiltered ? ["clearFilters"] : ["reload"],
 });
 
+export const noGroups = (path, isFiltered) => ({
+  title: "No groups",
+  text: `No hit${isFiltered ? " that passes the filter" : ""} has a value at ${path}.`,
+  actions: ["ungroup", ...(isFiltered ? ["clearFilters"] : [])],
+});
+
+// What the counts beside the hits are of, or why there are none.
+export const COUNTS = {
+  none: "Values to filter by stand here once something is found; those of payload paths with an index at once.",
+  ofItems: "Counts of all items.",
+  ofPassing: "Counts of the items that pass.",
+  ofHits: "Counts among the nearest items.",
+  undivided: "The hits share no values to filter by.",
+};
+
 // What to do first, by what the field takes.
 export function start(field) {
   if (field.problem) return { title: "This field cannot be searched yet", text: field.problem, actions: ["reload"] };
@@ -90,6 +108,7 @@ const LABELS = {
   back: "Step back",
   choose: "Choose a picture",
   clearFilters: "Clear the filters",
+  ungroup: "Show every hit",
   switchField: "Search another field",
 };
 

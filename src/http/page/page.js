@@ -2,13 +2,19 @@
 
 import * as api from "./api.js";
 import { byId, counted, element, replace, shorten, write } from "./dom.js";
-import { conditions, facets, isChosen, toggle, withChosen } from "./filters.js";
+import { FacetList } from "./facets.js";
+import { Paths, conditions, isChosen, toggle, told, withChosen } from "./filters.js";
 import { Grid, nameOf, thumbnail } from "./grid.js";
 import * as messages from "./messages.js";
 import { Pictures, listen, refusal } from "./pictures.js";
 import * as trail from "./trail.js";
 
 const PAGE_SIZE = 24;
+// How many of the nearest items are counted and grouped; the same for every page, so that one goes on where the other ends.
+const CANDIDATES = 240;
+const GROUP_CANDIDATES = 1000;
+// Values of a path that are asked for where nothing is searched.
+const VALUES = 24;
 
 const pictures = new Pictures();
 // Names and thumbnails of items that stand in the trail, by collection and id.
@@ -17,11 +23,20 @@ let state = trail.nothing();
 let collections = [];
 let described = null;
 let shownFacets = [];
+let countsAreOf = messages.COUNTS.none;
 let running = null;
+
+const paths = new Paths();
+const facetList = new FacetList(byId("facets"), (path, value) => go({ ...state, chips: toggle(state.chips, path, value) }));
 
 const grid = new Grid(byId("hits"), {
   choose: (hit) => remember(hit) && go(trail.take(state, { kind: "item", value: hit.id })),
+  more: (hit) => remember(hit) && go(trail.take(state, { kind: "more", value: hit.id })),
   less: (hit) => remember(hit) && go(trail.take(state, { kind: "less", value: hit.id })),
+  only(hit) {
+    const isOn = isChosen(state.chips, state.group, hit.shared);
+    go({ ...state, chips: isOn ? state.chips : toggle(state.chips, state.group, hit.shared), group: "" });
+  },
   leave: () => byId("words").focus(),
 });
 
@@ -32,6 +47,7 @@ const actions = {
   back: () => step(-1),
   choose: () => byId("file").click(),
   clearFilters: () => go({ ...state, chips: [], where: "" }),
+  ungroup: () => go({ ...state, group: "" }),
   enterKey(key) {
     api.setKey(key);
     load();
@@ -41,6 +57,9 @@ const actions = {
 const fieldNow = () => described?.fields?.find((field) => field.name === (state.field || described.default_field));
 const takes = (kind) => fieldNow()?.takes.includes(kind) ?? false;
 const keyOf = (id) => JSON.stringify([state.collection, id]);
+const isItem = (step) => step.kind === "item" || step.kind === "more" || step.kind === "less";
+const hitsOf = (answer) =>
+  answer.groups.length > 0 ? answer.groups.flatMap(({ value, hits }) => hits.map((hit) => ({ ...hit, shared: value }))) : answer.hits;
 
 function remember(item) {
   known.set(keyOf(item.id), { name: nameOf(item), thumbnail: item.thumbnail });
@@ -124,56 +143,98 @@ async function search() {
   if (described.state === "broken") return idle(messages.brokenCollection(described.name, described.problem), "Broken");
   if (!fieldNow()) return idle({ title: "There is no such field", text: "Choose a field above." }, "No field");
   if (described.items === 0) return idle(messages.noItems(described.name), "Empty");
-  const { parts, files } = trail.parts(state, pictures);
-  if (parts.length === 0) return idle(messages.start(fieldNow()), `${counted(described.items, "item")} in ${described.name}`);
+  const { said, files } = trail.question(state, pictures);
+  if (!said) return begin();
   if ([...files.values()].includes(undefined)) return fail(new api.Problem({ status: 400, code: "PICTURE_FORGOTTEN" }));
   byId("notice").hidden = true;
-  byId("results").setAttribute("aria-busy", "true");
   write(byId("status"), "Searching…");
   grid.wait();
-  await ask(parts, files, 0);
+  await ask(said, files, 0);
+}
+
+// Asks the server and shows the answer, unless something else was asked meanwhile.
+async function newest(send, take) {
+  const asked = new AbortController();
+  running = asked;
+  byId("results").setAttribute("aria-busy", "true");
+  try {
+    const answer = await send(asked.signal);
+    if (running !== asked) return;
+    running = null;
+    byId("results").setAttribute("aria-busy", "false");
+    take(answer);
+  } catch (error) {
+    if (running === asked && error.name !== "AbortError") fail(error);
+    else if (!(error instanceof api.Problem) && error.name !== "AbortError") throw error;
+  }
+}
+
+// While nothing is searched: what to do first, and the values that there are to filter by.
+async function begin() {
+  idle(messages.start(fieldNow()), `${counted(described.items, "item")} in ${described.name}`);
+  const asked = paths.ofItems(described, state.chips);
+  if (asked.length === 0) return;
+  const filter = conditions(state.where, state.chips);
+  const query = { paths: asked, ...(filter.length > 0 && { filter }), limit: VALUES };
+  await newest(
+    (signal) => api.countFacets(state.collection, query, signal),
+    (answer) => {
+      if (filter.length > 0) write(byId("status"), `${counted(answer.items, "item")} with this filter in ${described.name}`);
+      // That payloads are read for the counts is the page's own choice.
+      showWarnings(answer.warnings.filter((warning) => !warning.startsWith("facets:")));
+      showCounts(told(answer.facets, answer.items), filter.length > 0 ? messages.COUNTS.ofPassing : messages.COUNTS.ofItems);
+    },
+  );
 }
 
 // Asks for hits after an offset and shows them.
-async function ask(parts, files, offset) {
-  const asked = new AbortController();
-  running = asked;
+async function ask(said, files, offset) {
+  const collection = described;
   const filter = conditions(state.where, state.chips);
+  const counts = () => ({ facets: paths.ofHits(collection, state.chips) });
   const query = {
     collection: state.collection,
     field: fieldNow().name,
-    parts,
+    ...said,
     ...(filter.length > 0 && { filter }),
     limit: PAGE_SIZE,
     offset,
     select: { texts: true },
+    candidates: state.group ? GROUP_CANDIDATES : CANDIDATES,
+    ...(state.group && { group_by: { path: state.group } }),
+    ...(offset === 0 && counts()),
   };
-  try {
-    const answer = await api.search(query, files, asked.signal);
-    if (running === asked) show(answer, offset);
-  } catch (error) {
-    if (running === asked && error.name !== "AbortError") fail(error);
-  }
+  const send = async (signal) => {
+    const answer = await api.search(query, files, signal);
+    const isNews = paths.learn(collection, hitsOf(answer), query.facets ?? []);
+    if (offset > 0 || !isNews) return answer;
+    // Only the first hits told what there is to count; they are asked for once more, with the counts.
+    return api.search({ ...query, ...counts() }, files, signal);
+  };
+  await newest(send, (answer) => show(answer, offset));
 }
 
 function show(answer, offset) {
-  running = null;
-  byId("results").setAttribute("aria-busy", "false");
-  if (offset === 0) grid.show(answer.hits);
-  else grid.add(answer.hits);
-  for (const hit of answer.hits) remember(hit);
-  const found = facets(grid.hits);
-  shownFacets = withChosen(found, shownFacets, state.chips);
-  showFacets();
+  const hits = hitsOf(answer);
+  if (offset === 0) {
+    grid.show(hits);
+    showCounts(told(answer.facets), messages.COUNTS.ofHits);
+  } else {
+    grid.add(hits);
+  }
+  for (const hit of hits) remember(hit);
   const isFiltered = state.where.trim() !== "" || state.chips.length > 0;
   byId("notice").hidden = grid.hits.length > 0;
-  if (grid.hits.length === 0) messages.show(byId("notice"), messages.noHits(isFiltered), actions);
+  if (grid.hits.length === 0) {
+    messages.show(byId("notice"), state.group ? messages.noGroups(state.group, isFiltered) : messages.noHits(isFiltered), actions);
+  }
   const milliseconds = Math.max(1, Math.round(answer.timings.total_us / 1000));
-  write(byId("status"), `${counted(grid.hits.length, "hit")}${isFiltered ? " with this filter" : ""}`);
+  const oneOfEach = state.group ? `, one of each ${state.group}` : "";
+  write(byId("status"), `${counted(grid.hits.length, "hit")}${oneOfEach}${isFiltered ? " with this filter" : ""}`);
   const how = answer.composer && trail.current(state).length > 1 ? `, joined by ${answer.composer}` : "";
   write(byId("timing"), `${answer.field}, generation ${answer.generation}${how}, ${milliseconds} ms`);
-  replace(byId("warnings"), ...answer.warnings.map((warning) => element("p", { text: warning })));
-  byId("more").hidden = answer.hits.length < PAGE_SIZE;
+  showWarnings(answer.warnings);
+  byId("more").hidden = hits.length < PAGE_SIZE;
   showTrail();
 }
 
@@ -184,8 +245,7 @@ function idle(message, status) {
   write(byId("status"), status);
   write(byId("timing"), "");
   replace(byId("warnings"));
-  shownFacets = withChosen([], shownFacets, state.chips);
-  showFacets();
+  showCounts([], messages.COUNTS.none);
   byId("results").setAttribute("aria-busy", "false");
 }
 
@@ -208,8 +268,7 @@ function fail(error) {
       grid.clear();
       tell(messages.BAD_FILTER);
     }
-    shownFacets = withChosen(facets(grid.hits), shownFacets, state.chips);
-    showFacets();
+    showCounts(shownFacets, countsAreOf);
     byId("filters").open = true;
     byId("where").focus();
     return;
@@ -236,7 +295,7 @@ function showPlaces() {
 
 function labelOf(one) {
   if (one.kind === "picture") return pictures.get(one.value)?.name ?? "a picture of before";
-  if (one.kind === "item" || one.kind === "less") return known.get(keyOf(one.value))?.name ?? one.value;
+  if (isItem(one)) return known.get(keyOf(one.value))?.name ?? one.value;
   return one.value;
 }
 
@@ -283,7 +342,7 @@ function showQuery() {
   showTrail();
 }
 
-const VERBS = { text: "Words", item: "Like", picture: "Picture", change: "Change", less: "Less like" };
+const VERBS = { text: "Words", item: "Like", picture: "Picture", change: "Change", more: "More like", less: "Less like" };
 
 function showTrail() {
   const steps = state.steps.map((one, position) => {
@@ -318,7 +377,7 @@ function showTrail() {
 async function learnNames() {
   for (const one of state.steps) {
     const key = keyOf(one.value);
-    if ((one.kind !== "item" && one.kind !== "less") || known.has(key) || !state.collection) continue;
+    if (!isItem(one) || known.has(key) || !state.collection) continue;
     known.set(key, { name: one.value });
     try {
       const item = await api.readItem(state.collection, one.value);
@@ -331,32 +390,33 @@ async function learnNames() {
   }
 }
 
-function showFacets() {
-  const focused = document.activeElement?.dataset?.chip;
-  const group = ({ path, values }) => {
-    const chips = values.map(([value, count]) => {
-      const isOn = isChosen(state.chips, path, value);
-      return element(
-        "button",
-        {
-          type: "button",
-          class: "chip",
-          "aria-pressed": String(isOn),
-          "data-chip": JSON.stringify([path, value]),
-          on: { click: () => go({ ...state, chips: toggle(state.chips, path, value) }) },
-        },
-        element("span", { text: shorten(String(value), 28) }),
-        count > 0 && !isOn ? element("span", { class: "count", text: count }) : null,
-      );
-    });
-    return element("div", { class: "facet", role: "group", "aria-label": path }, element("span", { class: "path", text: path }), ...chips);
-  };
-  replace(byId("facets"), ...shownFacets.map(group));
+// What was counted, and what the counts are of.
+function showCounts(found, areOf) {
+  shownFacets = withChosen(found, shownFacets, state.chips);
+  countsAreOf = shownFacets.length === 0 && areOf === messages.COUNTS.ofHits ? messages.COUNTS.undivided : areOf;
+  facetList.show(shownFacets, state.chips);
+  write(byId("facets-of"), countsAreOf);
   const count = state.chips.length + (state.where.trim() ? 1 : 0);
   byId("filter-count").hidden = count === 0;
   write(byId("filter-count"), `${count} on`);
-  // The chip that was pressed is another node now.
-  if (focused) [...byId("facets").querySelectorAll("[data-chip]")].find((chip) => chip.dataset.chip === focused)?.focus();
+  showGroups();
+}
+
+// What hits may be grouped by.
+function showGroups() {
+  const known = described ? paths.ofHits(described, state.chips) : [];
+  const all = [...new Set([...known, ...(state.group ? [state.group] : [])])].sort();
+  const select = byId("group");
+  const option = (value, text) => element("option", { value, text: shorten(text, 40), selected: value === state.group });
+  replace(select, option("", "hit"), ...all.map((path) => option(path, path)));
+  select.value = state.group;
+  select.disabled = all.length === 0;
+}
+
+// What a search cost is said quietly; what it could not do stands out.
+function showWarnings(warnings) {
+  const isOfCost = (warning) => /^filter: \d+ payloads were read/.test(warning);
+  replace(byId("warnings"), ...warnings.map((warning) => element("p", { class: isOfCost(warning) ? "is-quiet" : null, text: warning })));
 }
 
 // --- from the searcher to the state ---
@@ -386,13 +446,14 @@ onSubmit("filter", () => go({ ...state, where: byId("where").value.trim() }));
 
 byId("collection").addEventListener("change", (event) => go({ ...trail.nothing(), collection: event.target.value }));
 byId("field").addEventListener("change", (event) => go({ ...state, field: event.target.value }));
+byId("group").addEventListener("change", (event) => go({ ...state, group: event.target.value }));
 byId("back").addEventListener("click", () => step(-1));
 byId("forward").addEventListener("click", () => step(1));
 byId("restart").addEventListener("click", restart);
 byId("more").addEventListener("click", () => {
-  const { parts, files } = trail.parts(state, pictures);
+  const { said, files } = trail.question(state, pictures);
   byId("more").hidden = true;
-  ask(parts, files, grid.hits.length);
+  ask(said, files, grid.hits.length);
 });
 
 byId("reference-picture").addEventListener("click", () => byId("choose").disabled || byId("file").click());

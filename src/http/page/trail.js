@@ -2,14 +2,15 @@
 // except the pictures themselves.
 
 // Steps and the letter that each has in the address. The first three start anew, the others change what came before.
-const LETTERS = { text: "t", item: "i", picture: "p", change: "c", less: "l" };
+const LETTERS = { text: "t", item: "i", picture: "p", change: "c", more: "m", less: "l" };
 const KINDS = Object.fromEntries(Object.entries(LETTERS).map(([kind, letter]) => [letter, kind]));
 const isStart = (step) => step.kind === "text" || step.kind === "item" || step.kind === "picture";
+const isExample = (step) => step.kind === "item" || step.kind === "more" || step.kind === "less";
 
 // How far a hit that is liked less pushes the query away; a whole part would push it out of the neighbourhood.
 const LESS = -0.5;
 
-export const nothing = () => ({ collection: "", field: "", steps: [], at: 0, chips: [], where: "" });
+export const nothing = () => ({ collection: "", field: "", steps: [], at: 0, chips: [], where: "", group: "" });
 
 // The steps that count now: the last start and what changed it.
 export function current(state) {
@@ -32,12 +33,20 @@ export function take(state, step) {
   return { ...state, steps, at: steps.length };
 }
 
-// The parts of the query, and the pictures that they name.
-export function parts(state, pictures) {
+// What the query says, or null if nothing, and the pictures that it names.
+export function question(state, pictures) {
   const files = new Map();
-  const found = current(state).map((step) => {
+  const steps = current(state);
+  if (steps.length === 0) return { said: null, files };
+  // Several hits are examples, none of which counts more than its like.
+  if (steps.length > 1 && steps.every(isExample)) {
+    const ids = (isWanted) => steps.filter((step) => (step.kind !== "less") === isWanted).map((step) => step.value);
+    return { said: { recommend: { positive: ids(true), negative: ids(false) } }, files };
+  }
+  const parts = steps.map((step) => {
     switch (step.kind) {
       case "item":
+      case "more":
         return { item: step.value };
       case "picture":
         files.set("picture", pictures.get(step.value)?.file);
@@ -48,7 +57,7 @@ export function parts(state, pictures) {
         return { text: step.value };
     }
   });
-  return { parts: found, files };
+  return { said: { parts }, files };
 }
 
 // The address's fragment.
@@ -60,6 +69,7 @@ export function toFragment(state) {
   if (state.at !== state.steps.length) fragment.append("at", state.at);
   for (const [path, value] of state.chips) fragment.append("chip", JSON.stringify([path, value]));
   if (state.where) fragment.append("where", state.where);
+  if (state.group) fragment.append("group", state.group);
   return fragment.toString();
 }
 
@@ -84,5 +94,6 @@ export function fromFragment(text) {
     at: Number.isNaN(at) ? steps.length : Math.min(Math.max(at, 0), steps.length),
     chips,
     where: fragment.get("where") ?? "",
+    group: fragment.get("group") ?? "",
   };
 }

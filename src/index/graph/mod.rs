@@ -1,11 +1,15 @@
 //! The graph index: HNSW built here or by a library, served from compact segments.
 
+mod among;
 mod builder;
 mod calibrate;
+mod collect;
+mod dense;
 mod format;
 mod hnsw_rs;
 mod insertion;
 mod links;
+mod listed;
 mod order;
 mod pages;
 mod query;
@@ -23,5 +27,6 @@ pub use repair::Repaired;
 pub use rows::{RowTerm, Rows, RowsView, row_width};
 pub use search::SegmentSearch;
 pub use segment::Segment;
+pub(in crate::index) use sketch::{SketchQuery, SketchView, sketch_bits, write_sketch};
 pub use walk::Scratch;
 pub use write::{SegmentWriter, Written};

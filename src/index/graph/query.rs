@@ -21,6 +21,11 @@ pub struct WalkQuery {
 }
 
 impl WalkQuery {
+    /// The high bytes, shifted, as rows are compared with.
+    pub(super) fn shifted(&self) -> &[u8] {
+        &self.shifted
+    }
+
     /// Asks for a vector of the rows' dimension.
     pub(super) fn set_vector(&mut self, rows: RowsView<'_>, vector: &[f32]) {
         self.fine_scale = shifted_query(vector, &mut self.shifted);

@@ -3,6 +3,7 @@
 use super::pages::Pages;
 use super::sketch::{SketchView, Sketches};
 use crate::distance::codes::{self, ROW_ALIGNMENT};
+use crate::distance::prefetch;
 
 /// The largest 16-bit number whose high byte, rounded, is a signed byte: 127 · 256 + 127.
 const LARGEST: f32 = 32_639.0;
@@ -74,6 +75,14 @@ impl RowsView<'_> {
         let at = row as usize * self.width;
         let (high, low) = (&self.high[at..at + self.dimension], &self.low[at..at + self.dimension]);
         (codes::best().wide_dot)(query, high, low) * self.terms[row as usize].fine_scale
+    }
+
+    /// Asks the processor to bring a row's sketch near; a hint that changes no result.
+    #[inline]
+    pub fn prefetch_sketch(&self, row: u32) {
+        if let Some(sketches) = self.sketches {
+            prefetch(sketches.of(row));
+        }
     }
 
     /// Writes a row's high bytes as a query of other rows.

@@ -3,7 +3,10 @@
 use std::cell::RefCell;
 
 use rayon::prelude::*;
+use roaring::RoaringTreemap;
 
+use super::collect::Collected;
+use super::dense::DenseItems;
 use super::segment::Segment;
 use super::walk::Scratch;
 use crate::Result;
@@ -17,8 +20,12 @@ thread_local! {
 const GROWTH: usize = 4;
 /// … until it keeps this part of the nodes; then all are scored.
 const WIDEST_SHARE: usize = 8;
-/// Room for items that is made at once.
-const MOST_ROOM: usize = 1_000;
+/// Items that are scored one by one instead of walked to, for each node that a walk keeps.
+const LISTED_PER_KEPT: usize = 192;
+/// Items that a walk starts at besides the query's own place.
+const SAMPLED: u64 = 32;
+/// An exact search scores listed items only if they are at most this part of all.
+const EXACT_SHARE: usize = 4;
 /// Nodes that one task scores.
 const NODES_PER_TASK: usize = 16_384;
 
@@ -48,45 +55,62 @@ impl Segment {
         search: SegmentSearch<'_>,
         candidates: &dyn Candidates,
     ) -> Result<(Vec<Neighbour>, bool)> {
+        let among = candidates.among().zip(self.item_range());
+        if let Some((items, (first, last))) = among {
+            let n_items = items.range_cardinality(first..=last) as usize;
+            let most = if search.exact { self.n_nodes() / EXACT_SHARE } else { LISTED_PER_KEPT * search.ef };
+            if n_items <= most.max(search.limit) {
+                return Ok((self.search_listed(query, search, items, candidates)?, true));
+            }
+        }
         if search.exact || search.limit >= self.n_nodes() {
             return Ok((self.scan(query, search, candidates)?, true));
         }
-        let rows = self.rows();
         SCRATCH.with_borrow_mut(|scratch| {
             let mut ef = search.ef.max(search.limit);
             loop {
-                self.walk(query, ef, scratch);
-                scratch.seen().iter().take(search.limit).for_each(|seen| self.prefetch(rows, seen.node()));
-                let mut top = TopK::new(search.limit, candidates);
-                let mut enough = Enough::new(search.limit);
-                for seen in scratch.seen() {
-                    if enough.is_below(scratch.query.most(rows, *seen)) {
-                        break;
+                match candidates.among() {
+                    Some(items) if !self.walk_to(items, query, ef, search, scratch) => {
+                        return Ok((self.search_listed(query, search, items, candidates)?, true));
                     }
-                    let mut score = None;
-                    for place in self.key_places(seen.node()) {
-                        let key = self.key(place);
-                        if (search.is_hidden)(place) || !candidates.accepts(key.item) {
-                            continue;
-                        }
-                        let score = match score {
-                            Some(score) => score,
-                            None => *score.insert(self.score(rows, query, seen.node())?),
-                        };
-                        enough.add(key.item, score);
-                        top.offer(Neighbour { key, score });
-                    }
+                    Some(_) => {}
+                    None => _ = self.walk(query, ef, scratch),
                 }
-                let found = top.into_sorted();
+                let mut collected = Collected::new(search, candidates);
+                collected.add_all(self, (query, &scratch.query), scratch.seen())?;
+                let found = collected.into_sorted();
                 if found.len() >= search.limit {
                     return Ok((found, false));
                 }
                 if ef >= self.n_nodes() / WIDEST_SHARE {
-                    return Ok((self.scan(query, search, candidates)?, true));
+                    let found = match candidates.among() {
+                        Some(items) => self.search_listed(query, search, items, candidates)?,
+                        None => self.scan(query, search, candidates)?,
+                    };
+                    return Ok((found, true));
                 }
                 ef *= GROWTH;
             }
         })
+    }
+
+    /// Walks to the nearest of the items that a filter leaves; false if these are not where a walk would find them.
+    fn walk_to(
+        &self,
+        items: &RoaringTreemap,
+        query: &[f32],
+        ef: usize,
+        search: SegmentSearch<'_>,
+        scratch: &mut Scratch,
+    ) -> bool {
+        let Some((first, last)) = self.item_range() else { return false };
+        // Of items that stand far apart, a map would be mostly empty.
+        let is_close = last - first <= DenseItems::SPREAD * self.n_keys() as u64;
+        let dense = is_close.then(|| DenseItems::of(items, first, last));
+        let is_item = |item: u64| dense.as_ref().map_or_else(|| items.contains(item), |dense| dense.contains(item));
+        let is_found = |place: u32| is_item(self.key(place).item) && !(search.is_hidden)(place);
+        let is_kept = |node: u32| self.key_places(node).any(is_found);
+        self.walk_among((query, ef), &is_kept, || self.sample(items, SAMPLED), scratch)
     }
 
     /// Scores every vector that may be found.
@@ -129,58 +153,5 @@ impl Segment {
             }
         }
         top
-    }
-}
-
-/// Tells when what is left of a walk cannot be among the best any more.
-struct Enough {
-    limit: usize,
-    /// Distinct items, once there are `limit` of them; before that some may be named twice.
-    items: Vec<u64>,
-    is_full: bool,
-    /// The worst score of the first `limit` items.
-    least: f32,
-}
-
-impl Enough {
-    fn new(limit: usize) -> Self {
-        Self { limit, items: Vec::with_capacity(limit.min(MOST_ROOM)), is_full: false, least: f32::INFINITY }
-    }
-
-    fn add(&mut self, item: u64, score: f32) {
-        if self.is_full {
-            return;
-        }
-        self.least = self.least.min(score);
-        self.items.push(item);
-        if self.items.len() >= self.limit {
-            // What was sorted before is a run, which this sort only merges.
-            self.items.sort();
-            self.items.dedup();
-            self.is_full = self.items.len() >= self.limit;
-        }
-    }
-
-    /// True if there are enough items, and a score of at most `most` is worse than any of them.
-    fn is_below(&self, most: f32) -> bool {
-        self.is_full && most < self.least
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn enough_are_as_many_distinct_items_as_are_wanted() {
-        let mut enough = Enough::new(3);
-        for (item, score) in [(7, 0.9), (7, 0.8), (5, 0.7), (7, 0.6)] {
-            enough.add(item, score);
-            assert!(!enough.is_below(0.0));
-        }
-        enough.add(1, 0.65);
-        assert!(enough.is_below(0.59) && !enough.is_below(0.6));
-        enough.add(2, 0.1);
-        assert!(enough.is_below(0.59), "the first three say what is too little");
     }
 }

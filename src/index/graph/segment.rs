@@ -2,14 +2,17 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytemuck::cast_slice;
 use memmap2::Mmap;
 
+use super::among::{is_far, walk_among};
 use super::calibrate::{Calibration, Measured};
 use super::format::{self, BLOCK, Header, Section};
 use super::links::{Links, NONE};
+use super::listed::Directory;
 use super::pages::Pages;
 use super::repair::SELF_EF;
 use super::rows::{RowTerm, Rows, RowsView, row_width};
@@ -55,6 +58,7 @@ pub struct Segment {
     walked: Walked,
     /// By block of the low bytes: true once its checksum was seen to be right.
     intact: Vec<AtomicBool>,
+    directory: OnceLock<Option<Directory>>,
 }
 
 /// What walks jump through, in memory of its own.
@@ -112,6 +116,7 @@ impl Segment {
             },
             walked: Walked::default(),
             intact: Vec::new(),
+            directory: OnceLock::new(),
             header,
             map,
         };
@@ -243,7 +248,8 @@ impl Segment {
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         let Walked { high, terms, base, keys, sketches } = &self.walked;
-        [high, terms, base, keys, sketches].map(|pages| pages.bytes().len()).iter().sum()
+        let directory = self.directory.get().and_then(Option::as_ref).map_or(0, Directory::bytes);
+        [high, terms, base, keys, sketches].map(|pages| pages.bytes().len()).iter().sum::<usize>() + directory
     }
 
     #[must_use]
@@ -303,6 +309,22 @@ impl Segment {
         cast_slice(self.walked.keys.bytes())
     }
 
+    /// Every place, by rising key.
+    pub(super) fn key_order(&self) -> &[u32] {
+        cast_slice(self.bytes(&self.key_order))
+    }
+
+    /// The first and the last item; `None` of nothing.
+    pub(super) fn item_range(&self) -> Option<(u64, u64)> {
+        let order = self.key_order();
+        Some((self.key(*order.first()?).item, self.key(*order.last()?).item))
+    }
+
+    /// Where items' keys are, if they stand close together.
+    pub(super) fn directory(&self) -> Option<&Directory> {
+        self.directory.get_or_init(|| Directory::of(self)).as_ref()
+    }
+
     /// Where a key stands, if the segment has it.
     #[must_use]
     pub fn place(&self, key: VectorKey) -> Option<u32> {
@@ -356,6 +378,30 @@ impl Segment {
         };
         scratch.query = asked;
         compared
+    }
+
+    /// Walks to the nearest of the nodes that are kept, from the query's place in the graph and from a sample of kept nodes;
+    /// false if too few are kept around that place for a walk to find the best.
+    pub(super) fn walk_among(
+        &self,
+        (query, ef): (&[f32], usize),
+        is_kept: &dyn Fn(u32) -> bool,
+        sample: impl Fn() -> Vec<u32>,
+        scratch: &mut Scratch,
+    ) -> bool {
+        let Some(entry) = self.header.entry else { return false };
+        let (rows, links) = (self.rows(), self.links());
+        let mut asked = std::mem::take(&mut scratch.query);
+        asked.set_vector(rows, query);
+        let near = descend((rows, &links), 1..self.level(entry) + 1, &asked, entry, scratch);
+        let is_far = is_far(&links, near, is_kept, self.n_nodes());
+        if !is_far {
+            let sample = sample().into_iter().filter(|&node| is_kept(node));
+            let entries: Vec<u32> = self.strays().iter().copied().chain(sample).chain([near]).collect();
+            walk_among((rows, &links), &asked, (&entries, ef), is_kept, scratch);
+        }
+        scratch.query = asked;
+        !is_far
     }
 
     /// The cosine of a query and a node by both bytes.

@@ -19,6 +19,10 @@ pub struct Seen {
 }
 
 impl Seen {
+    pub(super) fn new(score: f32, node: u32) -> Self {
+        Self { score, marked: node }
+    }
+
     #[must_use]
     pub fn node(self) -> u32 {
         self.marked & !EXPANDED
@@ -28,13 +32,15 @@ impl Seen {
 /// What a walk writes to; kept by each thread, so that a walk allocates nothing.
 #[derive(Default)]
 pub struct Scratch {
-    visited: Visited,
-    pool: Pool,
-    fresh: Vec<u32>,
-    products: Vec<i32>,
+    pub(super) visited: Visited,
+    pub(super) pool: Pool,
+    pub(super) fresh: Vec<u32>,
+    pub(super) products: Vec<i32>,
+    /// Neighbours that are not kept.
+    pub(super) passed: Vec<u32>,
     /// What the next walk asks for.
     pub query: WalkQuery,
-    kept: Vec<u32>,
+    pub(super) kept: Vec<u32>,
     /// A node that walks pass by, as if it were not in the graph.
     pub(super) absent: Option<u32>,
 }
@@ -70,25 +76,17 @@ pub(super) fn walk<L: Links>(
     let mut n_compared = fresh.len();
     pool.offer_all(rows, query, fresh, (products, kept), |node| links.prefetch(level, node));
     let mut next = 0;
-    while let Some(seen) = pool.entries.get_mut(next) {
-        if seen.marked & EXPANDED != 0 {
-            next += 1;
-            continue;
-        }
-        let node = seen.marked;
-        seen.marked |= EXPANDED;
+    while let Some(node) = pool.expand(&mut next) {
         fresh.clear();
         links.each(level, node, |neighbour| {
             if visited.is_new(neighbour) {
-                if let Some(sketches) = rows.sketches {
-                    prefetch(sketches.of(neighbour));
-                }
+                rows.prefetch_sketch(neighbour);
                 fresh.push(neighbour);
             }
         });
         n_compared += fresh.len();
         let first = pool.offer_all(rows, query, fresh, (products, kept), |node| links.prefetch(level, node));
-        next = first.min(next + 1);
+        next = first.min(next);
     }
     n_compared
 }
@@ -109,13 +107,13 @@ pub(super) fn descend<L: Links>(
 
 /// Which nodes a walk has met, cleared in constant time.
 #[derive(Default)]
-struct Visited {
+pub(super) struct Visited {
     stamps: Vec<u8>,
     stamp: u8,
 }
 
 impl Visited {
-    fn begin(&mut self, n_nodes: usize) {
+    pub(super) fn begin(&mut self, n_nodes: usize) {
         if self.stamps.len() < n_nodes || self.stamp == u8::MAX {
             self.stamps.clear();
             self.stamps.resize(n_nodes, 0);
@@ -124,29 +122,52 @@ impl Visited {
         self.stamp += 1;
     }
 
-    fn is_new(&mut self, node: u32) -> bool {
+    /// Marks a node; true if it was not marked before.
+    pub(super) fn is_new(&mut self, node: u32) -> bool {
         let stamp = &mut self.stamps[node as usize];
         let is_new = *stamp != self.stamp;
         *stamp = self.stamp;
         is_new
     }
+
+    pub(super) fn contains(&self, node: u32) -> bool {
+        self.stamps[node as usize] == self.stamp
+    }
+
+    /// Takes a mark away.
+    pub(super) fn forget(&mut self, node: u32) {
+        self.stamps[node as usize] = 0;
+    }
 }
 
 /// The best nodes of a walk by falling score.
 #[derive(Default)]
-struct Pool {
+pub(super) struct Pool {
     entries: Vec<Seen>,
     ef: usize,
 }
 
 impl Pool {
-    fn begin(&mut self, ef: usize) {
+    pub(super) fn begin(&mut self, ef: usize) {
         self.entries.clear();
         self.ef = ef.max(1);
     }
 
+    /// Marks the next node whose neighbours were not looked at; `next` is where to look, and becomes the place after it.
+    pub(super) fn expand(&mut self, next: &mut usize) -> Option<u32> {
+        while let Some(seen) = self.entries.get_mut(*next) {
+            *next += 1;
+            if seen.marked & EXPANDED == 0 {
+                let node = seen.marked;
+                seen.marked |= EXPANDED;
+                return Some(node);
+            }
+        }
+        None
+    }
+
     /// Scores nodes and keeps the good ones; returns the first place that changed.
-    fn offer_all(
+    pub(super) fn offer_all(
         &mut self,
         rows: RowsView<'_>,
         query: &WalkQuery,

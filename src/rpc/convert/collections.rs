@@ -3,6 +3,7 @@
 use pictor_proto::v1;
 use pictor_proto::v1::field_spec::Source;
 
+use super::payload_indexes::payload_index_to_proto;
 use super::values::timestamp_to_proto;
 use crate::collection::CollectionInfo;
 use crate::collection::backend::{BackendStats, CollectionBackend as _};
@@ -61,6 +62,7 @@ pub(in crate::rpc) fn collection_to_proto(info: CollectionInfo) -> v1::Collectio
         media_originals: originals_to_proto(schema.media_originals) as i32,
         default_field: schema.default_field.clone(),
         created: Some(timestamp_to_proto(schema.created)),
+        payload_indexes: stats.payload_indexes.into_iter().map(payload_index_to_proto).collect(),
         ..described
     }
 }

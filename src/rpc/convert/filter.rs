@@ -44,7 +44,7 @@ fn list_from_proto(list: v1::FilterList) -> Result<Vec<Filter>> {
     list.filters.into_iter().map(node_from_proto).collect()
 }
 
-fn path_from_proto(path: &str) -> Result<Path> {
+pub(in crate::rpc) fn path_from_proto(path: &str) -> Result<Path> {
     parse_path(path)
 }
 

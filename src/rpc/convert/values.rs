@@ -39,7 +39,7 @@ pub(in crate::rpc) fn payload_to_proto(payload: Payload) -> BTreeMap<String, v1:
     payload.into_iter().map(|(key, value)| (key, value_to_proto(value))).collect()
 }
 
-fn value_to_proto(value: Value) -> v1::Value {
+pub(in crate::rpc) fn value_to_proto(value: Value) -> v1::Value {
     let kind = match value {
         Value::Null => Kind::NullValue(v1::NullValue::Unspecified as i32),
         Value::Bool(value) => Kind::BoolValue(value),

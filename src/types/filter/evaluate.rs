@@ -12,8 +12,13 @@ pub struct Mismatches(BTreeMap<Path, (&'static str, &'static str)>);
 
 impl Mismatches {
     fn note(&mut self, path: &Path, stored: &Value, wanted: &Value) {
+        self.note_types(path, stored.type_name(), wanted.type_name());
+    }
+
+    /// Notes that values of one type met another on a path.
+    pub fn note_types(&mut self, path: &Path, stored: &'static str, wanted: &'static str) {
         if !self.0.contains_key(path) {
-            self.0.insert(path.clone(), (stored.type_name(), wanted.type_name()));
+            self.0.insert(path.clone(), (stored, wanted));
         }
     }
 
@@ -87,7 +92,20 @@ fn any_scalar_at(payload: &Payload, path: &Path, found: &mut bool, test: &mut dy
     })
 }
 
-fn any_element(value: &Value, test: &mut dyn FnMut(&Value) -> bool) -> bool {
+/// Visits every value at a path as comparisons do, looking into lists; true if the path is there.
+pub fn values_at<'p>(payload: &'p Payload, path: &Path, visit: &mut dyn FnMut(&'p Value)) -> bool {
+    let mut found = false;
+    any_at(payload, path.components(), &mut |value| {
+        found = true;
+        any_element(value, &mut |value| {
+            visit(value);
+            false
+        })
+    });
+    found
+}
+
+fn any_element<'p>(value: &'p Value, test: &mut dyn FnMut(&'p Value) -> bool) -> bool {
     match value {
         Value::List(values) => values.iter().any(|value| any_element(value, test)),
         scalar => test(scalar),
@@ -95,12 +113,12 @@ fn any_element(value: &Value, test: &mut dyn FnMut(&Value) -> bool) -> bool {
 }
 
 /// Tests every value that the path reaches; lists on the way are entered.
-fn any_at(entries: &BTreeMap<String, Value>, path: &[String], test: &mut dyn FnMut(&Value) -> bool) -> bool {
+fn any_at<'p>(entries: &'p BTreeMap<String, Value>, path: &[String], test: &mut dyn FnMut(&'p Value) -> bool) -> bool {
     let Some((first, rest)) = path.split_first() else { return false };
     entries.get(first).is_some_and(|value| if rest.is_empty() { test(value) } else { any_below(value, rest, test) })
 }
 
-fn any_below(value: &Value, path: &[String], test: &mut dyn FnMut(&Value) -> bool) -> bool {
+fn any_below<'p>(value: &'p Value, path: &[String], test: &mut dyn FnMut(&'p Value) -> bool) -> bool {
     match value {
         Value::Map(entries) => any_at(entries, path, test),
         Value::List(values) => values.iter().any(|value| any_below(value, path, test)),

@@ -8,5 +8,5 @@ mod print;
 mod tests;
 
 pub use ast::{Filter, Operator, Path};
-pub use evaluate::{Mismatches, matches};
+pub use evaluate::{Mismatches, matches, values_at};
 pub use parse::{parse, parse_path};

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::types::json::{payload_from_json, payload_to_json};
+use crate::types::json::{payload_from_json, payload_to_json, value_to_json};
 use crate::types::{Error, Payload, Timestamp, Value};
 
 fn payload(json: &serde_json::Value) -> Payload {
@@ -170,4 +170,36 @@ proptest! {
         let holds = matches(&filter, &payload, &mut mismatches);
         prop_assert_eq!(matches(&Filter::Not(Box::new(filter)), &payload, &mut mismatches), !holds);
     }
+}
+
+#[test]
+fn lists_are_entered_on_the_way_and_at_the_end() {
+    let payload = payload(&serde_json::json!({
+            "stars": 4, "none": null, "tags": ["a", ["b", ["c"]], []], "shop": {"city": "Ulm", "open": true},
+            "offers": [{"price": 1}, {"price": [2, 3.5]}, {"other": 9}, 7, [{"price": 4}], {"price": {"net": 5}}]
+    }));
+    let check = |path: &str, expected: &[&str]| {
+        let path = parse_path(path).expect(path);
+        let mut found = Vec::new();
+        values_at(&payload, &path, &mut |value| found.push(value));
+        let texts: Vec<String> = found.iter().map(|value| value_to_json(value).to_string()).collect();
+        assert_eq!(texts, expected, "{path}");
+        // A filter must find what is visited, and say that nothing is there if nothing is.
+        let is_match = |filter: &Filter| matches(filter, &payload, &mut Mismatches::default());
+        for value in found.into_iter().filter(|value| !matches!(value, Value::Map(_))) {
+            assert!(is_match(&Filter::Compare(path.clone(), Operator::Equal, value.clone())), "{path}: {value:?}");
+        }
+        assert_eq!(is_match(&Filter::Exists(path.clone())), !expected.is_empty(), "{path}");
+    };
+    check("stars", &["4"]);
+    check("none", &["null"]);
+    check("tags", &["\"a\"", "\"b\"", "\"c\""]);
+    check("shop", &[r#"{"city":"Ulm","open":true}"#]);
+    check("shop.city", &["\"Ulm\""]);
+    check("offers.price", &["1", "2", "3.5", "4", r#"{"net":5}"#]);
+    check("offers.price.net", &["5"]);
+    check("missing", &[]);
+    check("stars.more", &[]);
+    check("shop.city.more", &[]);
+    check("tags.more", &[]);
 }

@@ -72,7 +72,7 @@ async fn a_search_answers_as_grpc_does() {
     assert_eq!(ids(&with(&|request| request["filter"] = "n = 3".into()).await), ["soup"]);
     assert_eq!(ids(&with(&|request| request["filter"] = json!(["n >= 2", "n < 3 or n = 9"])).await), ["rocket"]);
     let warned = with(&|request| request["filter"] = "n = \"three\"".into()).await;
-    assert_eq!(warned["warnings"].as_array().map(Vec::len), Some(1), "{warned}");
+    assert!(warned["warnings"][0].as_str().is_some_and(|said| said.contains("that comparison is false")), "{warned}");
     assert_eq!(with(&|request| request["select"] = json!({ "payload": false })).await["hits"][0].get("payload"), None);
     assert_eq!(with(&|request| request["composer"] = "slerp".into()).await["composer"], "slerp");
 

@@ -20,7 +20,7 @@ async fn a_wrong_search_is_refused_by_name() {
         (json!({}), 400, invalid, "body", "missing field `collection`"),
         (json!([]), 400, invalid, "body", "expected the JSON of a search"),
         (json!({ "collection": "points" }), 400, invalid, "parts", "at least one part"),
-        (with("fields", "vec".into()), 400, invalid, "body", "unknown field `fields`, expected one of `collection`"),
+        (with("vectors", "vec".into()), 400, invalid, "body", "unknown field `vectors`, expected one of `collection`"),
         (with("limit", (-1).into()), 400, invalid, "body", "expected u32"),
         (with("limit", 0.into()), 400, invalid, "limit", "expected at least 1, got 0"),
         (with("limit", 1_000_000.into()), 400, limit, "limit + offset", "over the cap SEARCH_WINDOW = 10000"),
@@ -54,6 +54,76 @@ async fn a_wrong_search_is_refused_by_name() {
         (points(json!({ "image": "AAAA" })), 409, "FIELD_CANNOT_ANSWER", "", "cannot be searched with an image"),
     ];
     for (request, status, code, field, detail) in table {
+        let what = request.to_string();
+        let what = what.get(..200).unwrap_or(&what);
+        let problem = http.search(&request).await.check(what, status, code, detail);
+        assert_eq!(problem["field"].as_str().unwrap_or_default(), field, "{what}: {problem}");
+    }
+    server.shut_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_ranking_is_refused_by_name() {
+    let (server, http) = notes_and_points().await;
+    let boost = |change: Value| {
+        let mut boost = json!({ "path": "n", "weight": 1.0 });
+        for (key, value) in change.as_object().expect("settings") {
+            boost[key.as_str()] = value.clone();
+        }
+        json!([boost])
+    };
+    let number = || json!({ "from": 0, "to": 10 });
+    let (invalid, limit) = ("INVALID_ARGUMENT", "LIMIT_EXCEEDED");
+    // A setting, then the status, the code, the field and a part of the detail.
+    let table: Vec<(&str, Value, u16, &str, &str, &str)> = vec![
+        ("candidates", 1_000_000.into(), 400, limit, "candidates", "SEARCH_WINDOW"),
+        ("candidates", (-1).into(), 400, invalid, "body", "expected u32"),
+        ("boosts", boost(json!({})), 400, invalid, "boosts[0]", "one of number and recency"),
+        ("boosts", json!([{ "path": "n" }]), 400, invalid, "body", "missing field `weight`"),
+        ("boosts", boost(json!({ "number": number(), "weight": 0.0 })), 400, invalid, "boosts[0].weight", "not 0"),
+        ("boosts", boost(json!({ "number": { "from": 1, "to": 1 } })), 400, invalid, "boosts[0].to", "another number"),
+        ("boosts", boost(json!({ "number": number(), "path": "a..b" })), 400, invalid, "boosts[0].path", "at byte 2"),
+        ("boosts", boost(json!({ "number": { "from": 1 } })), 400, invalid, "body", "missing field `to`"),
+        (
+            "boosts",
+            boost(json!({ "recency": { "half_life_seconds": 0.0 } })),
+            400,
+            invalid,
+            "boosts[0].recency.half_life_seconds",
+            "expected seconds above 0, got 0",
+        ),
+        (
+            "boosts",
+            boost(json!({ "recency": { "half_life": 1.0 } })),
+            400,
+            invalid,
+            "body",
+            "unknown field `half_life`",
+        ),
+        ("distinct", json!(1.5), 400, invalid, "distinct", "from -1 to 1"),
+        ("diversity", json!(-0.5), 400, invalid, "diversity", "from 0 to 1"),
+        ("group_by", json!({ "path": "n", "size": 0 }), 400, invalid, "group_by.size", "at least 1"),
+        ("group_by", json!({ "path": "" }), 400, invalid, "group_by.path", "a field's name"),
+        ("group_by", json!({ "path": "n", "limit": 1 }), 400, invalid, "body", "unknown field `limit`"),
+        ("fields", "vec".into(), 400, invalid, "body", "expected a sequence"),
+        ("fields", json!([{ "field": "vec", "weight": -1.0 }]), 400, invalid, "fields[0].weight", "above 0"),
+        ("fields", json!([{ "field": "vec" }, { "field": "vec" }]), 400, invalid, "fields", "stands twice"),
+        ("fields", json!([{ "field": "nothing" }]), 404, "NOT_FOUND", "", "nothing"),
+        ("fusion", json!({ "reciprocal_rank": {} }), 400, invalid, "fusion", "name the fields"),
+        ("fusion", json!({ "average": {} }), 400, invalid, "body", "unknown variant `average`"),
+        ("fusion", json!({ "weighted_scores": { "k": 1 } }), 400, invalid, "body", "unknown field `k`"),
+        ("prefetch", json!({ "field": "vec", "limit": 0 }), 400, invalid, "prefetch.limit", "at least 1"),
+        ("prefetch", json!({ "field": "vec" }), 400, invalid, "body", "missing field `limit`"),
+        ("recommend", json!({}), 400, invalid, "recommend", "at least one item"),
+        ("recommend", json!({ "positive": ["ghost"] }), 404, "NOT_FOUND", "", "ghost"),
+        ("recommend", json!({ "strategy": "median" }), 400, invalid, "body", "unknown variant `median`"),
+        ("facets", json!(["n", "a b"]), 400, invalid, "facets[1]", "the end of the path"),
+        ("facets", vec!["n"; 65].into(), 400, limit, "facets", "FACETS"),
+        ("explain", "all".into(), 400, invalid, "body", "unknown variant `all`"),
+    ];
+    for (key, value, status, code, field, detail) in table {
+        let mut request = json!({ "collection": "points", "parts": [{ "vector": [1.0, 0.0, 0.0] }] });
+        request[key] = value;
         let what = request.to_string();
         let what = what.get(..200).unwrap_or(&what);
         let problem = http.search(&request).await.check(what, status, code, detail);

@@ -1,0 +1,86 @@
+//! A walk that keeps only some nodes, as many as a filter leaves.
+//!
+//! Nodes that are not kept are passed through: where a node has too few neighbours that are kept, theirs are looked at as well, as in ACORN
+//! (Patel and others, SIGMOD 2024, arXiv 2403.04871). The graph among the kept is reached at several places, since a filter may leave what
+//! is far from the query, where no walk from the nearest node would come by.
+
+use super::links::Links;
+use super::query::WalkQuery;
+use super::rows::RowsView;
+use super::walk::Scratch;
+
+/// Kept nodes that one step wants to look at; neighbours of neighbours are looked at until there are so many.
+const ENOUGH: usize = 24;
+
+/// Around a query are too few kept nodes if they are this part of what would be there if the filter knew nothing of vectors.
+const FAR_SHARE: f32 = 0.85;
+
+/// Nodes by which the share of all that are kept is estimated.
+const COUNTED: usize = 1_024;
+
+/// True if so few of the nodes around the query's place are kept, beside the share of all, that the best are elsewhere, where no walk leads to.
+pub(super) fn is_far<L: Links>(links: &L, near: u32, is_kept: &dyn Fn(u32) -> bool, n_nodes: usize) -> bool {
+    let counted = (0..n_nodes as u32).step_by(n_nodes.div_ceil(COUNTED).max(1));
+    let share = counted.clone().filter(|&node| is_kept(node)).count() as f32 / counted.len().max(1) as f32;
+    let (mut n_seen, mut n_kept) = (0, 0);
+    let mut around = Vec::new();
+    links.copy(0, near, &mut around);
+    for &node in &around {
+        links.each(0, node, |far| {
+            n_seen += 1;
+            n_kept += usize::from(is_kept(far));
+        });
+    }
+    (n_kept as f32) < FAR_SHARE * share * n_seen as f32
+}
+
+/// Walks level 0 from `entries` and keeps the best `ef` nodes of those that `is_kept` says in the scratch.
+pub(super) fn walk_among<L: Links>(
+    (rows, links): (RowsView<'_>, &L),
+    query: &WalkQuery,
+    (entries, ef): (&[u32], usize),
+    is_kept: &dyn Fn(u32) -> bool,
+    scratch: &mut Scratch,
+) {
+    let Scratch { visited, pool, fresh, products, kept, passed, .. } = scratch;
+    visited.begin(rows.len());
+    pool.begin(ef);
+    fresh.clear();
+    passed.clear();
+    for &entry in entries.iter().filter(|&&entry| visited.is_new(entry)) {
+        if is_kept(entry) { fresh.push(entry) } else { passed.push(entry) }
+    }
+    let mut next = 0;
+    loop {
+        for &between in &*passed {
+            if fresh.len() >= ENOUGH {
+                // It may be needed from elsewhere.
+                visited.forget(between);
+                continue;
+            }
+            links.each(0, between, |far| {
+                if !visited.contains(far) && is_kept(far) {
+                    visited.is_new(far);
+                    rows.prefetch_sketch(far);
+                    fresh.push(far);
+                }
+            });
+        }
+        let first = pool.offer_all(rows, query, fresh, (products, kept), |node| links.prefetch(0, node));
+        next = first.min(next);
+        let Some(node) = pool.expand(&mut next) else { return };
+        fresh.clear();
+        passed.clear();
+        links.each(0, node, |neighbour| {
+            if visited.is_new(neighbour) {
+                if is_kept(neighbour) {
+                    rows.prefetch_sketch(neighbour);
+                    fresh.push(neighbour);
+                } else {
+                    links.prefetch(0, neighbour);
+                    passed.push(neighbour);
+                }
+            }
+        });
+    }
+}
