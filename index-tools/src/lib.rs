@@ -3,9 +3,11 @@
 //! - [`cmd`]: one command a file.
 //! - [`ingest`]: readers, the resuming upload, the journal.
 //! - [`eval`]: queries with known answers and what their ranks say. [`watch`]: following a job.
-//! - [`json`], [`render`]: how values, items and collections are written in JSON.
+//! - [`json`], [`render`]: how values, items and collections are written in JSON. [`answer`]: how a search's answer is written.
+//! - [`field_flags`], [`ranking_flags`]: flags that say much in little, such as `--text-field` and `--boost`.
 //! - [`context`], [`output`], [`failure`]: what every command needs: a connection, stdout, errors and exit codes.
 
+pub mod answer;
 pub mod cmd;
 pub mod context;
 pub mod eval;
@@ -14,6 +16,8 @@ pub mod field_flags;
 pub mod ingest;
 pub mod json;
 pub mod output;
+pub mod payload_path;
+pub mod ranking_flags;
 pub mod render;
 pub mod row_file;
 pub mod units;

@@ -2,9 +2,10 @@
 
 use pictor_proto::v1;
 use pictor_proto::v1::field_spec::Source;
+use pictor_proto::v1::value::Kind;
 use serde_json::{Map, Value, json};
 
-use crate::json::{payload_to_json, short_float, struct_to_json, timestamp_text};
+use crate::json::{payload_to_json, short_float, struct_to_json, timestamp_text, value_to_json};
 
 /// A part as `{"kind", "name", "index"}`.
 #[must_use]
@@ -76,6 +77,7 @@ pub fn collection(collection: &v1::Collection) -> Value {
         "media": media_originals(collection.media_originals()),
         "created": collection.created.as_ref().map(timestamp_text), "aliases": collection.aliases,
         "fields": collection.fields.iter().map(field).collect::<Vec<_>>(),
+        "payload_indexes": collection.payload_indexes.iter().map(payload_index).collect::<Vec<_>>(),
     });
     if !collection.problem.is_empty() {
         object["problem"] = collection.problem.clone().into();
@@ -150,6 +152,79 @@ pub const fn generation_state(state: v1::GenerationState) -> &'static str {
         v1::GenerationState::Current => "current",
         v1::GenerationState::Retired => "retired",
     }
+}
+
+/// An index on payloads; `job` is null if none filled it.
+#[must_use]
+pub fn payload_index(info: &v1::PayloadIndexInfo) -> Value {
+    let spec = info.spec.clone().unwrap_or_default();
+    json!({
+        "path": spec.path, "kind": payload_kind(spec.kind()), "ready": info.is_ready, "values": info.values,
+        "bytes": info.bytes, "job": Some(info.job.as_str()).filter(|job| !job.is_empty()),
+    })
+}
+
+/// Which values an index on payloads holds, as `--kind` writes it.
+#[must_use]
+pub const fn payload_kind(kind: v1::PayloadKind) -> &'static str {
+    match kind {
+        v1::PayloadKind::Unspecified => "unspecified",
+        v1::PayloadKind::Keyword => "keyword",
+        v1::PayloadKind::Number => "number",
+        v1::PayloadKind::Bool => "bool",
+        v1::PayloadKind::Time => "time",
+        v1::PayloadKind::Prefix => "prefix",
+    }
+}
+
+/// A payload value as people read it: strings and times without quotes.
+#[must_use]
+pub fn value_label(value: &v1::Value) -> String {
+    match &value.kind {
+        Some(Kind::StringValue(text)) => text.clone(),
+        Some(Kind::TimestampValue(time)) => timestamp_text(time),
+        _ => value_to_json(value).to_string(),
+    }
+}
+
+/// How often each value stands at a path.
+#[must_use]
+pub fn facet(facet: &v1::Facet) -> Value {
+    let value = |counted: &v1::FacetValue| {
+        let value = counted.value.as_ref().map(value_to_json);
+        json!({ "value": value, "count": counted.count })
+    };
+    let values: Vec<_> = facet.values.iter().map(value).collect();
+    json!({ "facet": facet.path, "distinct": facet.distinct, "values": values })
+}
+
+/// What a hit's score is made of; `boosts` are the paths that the request's boosts name.
+#[must_use]
+pub fn explanation(explanation: &v1::HitExplanation, boosts: &[String]) -> Value {
+    let boost = |(path, added): (&String, &f32)| json!({ "path": path, "added": short_float(*added) });
+    let field = |field: &v1::FieldRank| match field.rank {
+        // The field did not find the hit.
+        0 => json!({ "field": field.field, "rank": null, "score": null }),
+        rank => json!({ "field": field.field, "rank": rank, "score": short_float(field.score) }),
+    };
+    json!({
+        "similarity": short_float(explanation.similarity),
+        "boosts": boosts.iter().zip(&explanation.boosts).map(boost).collect::<Vec<_>>(),
+        "fields": explanation.fields.iter().map(field).collect::<Vec<_>>(),
+    })
+}
+
+/// How a filter was answered.
+#[must_use]
+pub fn plan(plan: &v1::FilterPlan) -> Value {
+    let missing = |missing: &v1::MissingIndex| {
+        let kind = Some(missing.kind.as_str()).filter(|kind| !kind.is_empty());
+        json!({ "path": missing.path, "kind": kind })
+    };
+    json!({
+        "strategy": plan.strategy, "matches": plan.matches, "payloads_read": plan.payloads_read,
+        "missing": plan.missing.iter().map(missing).collect::<Vec<_>>(),
+    })
 }
 
 /// A job without its specification.

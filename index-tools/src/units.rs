@@ -1,13 +1,13 @@
-//! Durations and sizes as people write them.
+//! Durations, weights and sizes as people write them.
 
 use std::time::Duration;
 
-/// Reads `30`, `30s`, `500ms`, `5m` or `2h`; a bare number is seconds.
+/// Reads `30`, `30s`, `500ms`, `5m`, `2h` or `30d`; a bare number is seconds.
 ///
 /// # Errors
 /// A sentence for the usage message.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("expected a duration like 30s, 500ms, 5m or 2h, got {text:?}");
+    let wrong = || format!("expected a duration like 30s, 500ms, 5m, 2h or 30d, got {text:?}");
     let digits_end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(digits_end);
     let number: f64 = number.parse().map_err(|_| wrong())?;
@@ -16,9 +16,21 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         "" | "s" => 1.0,
         "m" => 60.0,
         "h" => 3600.0,
+        "d" => 86_400.0,
         _ => return Err(wrong()),
     };
     Duration::try_from_secs_f64(number * seconds_per_unit).map_err(|_| wrong())
+}
+
+/// Reads the weight of something that is added to a score.
+///
+/// # Errors
+/// A sentence for the usage message.
+pub fn parse_weight(text: &str) -> Result<f32, String> {
+    match text.parse::<f32>() {
+        Ok(weight) if weight.is_finite() && weight != 0.0 => Ok(weight),
+        _ => Err(format!("a weight is a number other than 0, got {text:?}")),
+    }
 }
 
 /// Writes a size with a binary unit, like `3.4 MiB`.
@@ -83,8 +95,17 @@ mod tests {
         check("250ms", 250);
         check("5m", 300_000);
         check("2h", 7_200_000);
+        check("30d", 2_592_000_000);
         for bad in ["", "s", "5x", "-1", "1e3", "1..2", "99999999999999999999999h"] {
             assert!(parse_duration(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn weights_are_finite_and_not_zero() {
+        assert_eq!(parse_weight("-0.5"), Ok(-0.5));
+        for bad in ["", "0", "-0.0", "NaN", "inf", "1e40", "much"] {
+            assert!(parse_weight(bad).is_err(), "{bad:?}");
         }
     }
 

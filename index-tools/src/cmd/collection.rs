@@ -187,5 +187,9 @@ pub fn show(collection: &v1::Collection, context: &Context) -> Result<()> {
         right("VECTORS"),
     ];
     output.table(&columns, &rows)?;
+    if !collection.payload_indexes.is_empty() {
+        output.say("")?;
+        super::index::show(&collection.payload_indexes, context)?;
+    }
     Ok(())
 }

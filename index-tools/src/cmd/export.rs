@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::context::Context;
 use crate::json::payload_to_json;
+use crate::payload_path::split_path;
 use crate::row_file::RowWriter;
 use crate::{render, units};
 
@@ -27,6 +28,10 @@ pub struct Args {
     /// Export only items that satisfy this filter
     #[arg(long, value_name = "EXPR")]
     filter: Option<String>,
+    /// Go by the values at a payload path, upwards, or downwards with :desc, instead of by ids; needs an index on the path, and
+    /// leaves out items without a value there
+    #[arg(long, value_name = "PATH[:desc]", value_parser = order_by)]
+    order_by: Option<v1::OrderBy>,
     /// Write the original pictures into this folder
     #[arg(long, value_name = "DIR")]
     media: Option<PathBuf>,
@@ -38,7 +43,18 @@ pub struct Args {
     out: Option<PathBuf>,
 }
 
-/// Scrolls through the collection in the order of ids.
+fn order_by(text: &str) -> Result<v1::OrderBy, String> {
+    let (path, descending) = match split_path(text, &[':']) {
+        None => (text, Some(false)),
+        Some((path, _, direction)) => (path, (direction == "desc").then_some(true)),
+    };
+    match descending {
+        Some(descending) if !path.is_empty() => Ok(v1::OrderBy { path: path.to_owned(), descending }),
+        _ => Err(format!("expected PATH or PATH:desc, got {text:?}")),
+    }
+}
+
+/// Scrolls through the collection in the order of ids, or in the one that was asked for.
 ///
 /// # Errors
 /// If the server refuses, a file cannot be written, or stdout is closed.
@@ -72,6 +88,7 @@ pub async fn run(args: Args, context: &Context) -> Result<()> {
             limit: if with_data { 64 } else { 1000 },
             cursor,
             select: Some(select),
+            order_by: args.order_by.clone(),
         };
         let reply = context.client.items.clone().scroll(context.request(request)).await?.into_inner();
         for item in &reply.items {

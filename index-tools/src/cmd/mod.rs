@@ -13,9 +13,11 @@ pub mod delete;
 pub mod drift;
 pub mod eval;
 pub mod export;
+pub mod facets;
 pub mod field;
 pub mod generation;
 pub mod get;
+pub mod index;
 pub mod ingest;
 pub mod job;
 pub mod reembed;
@@ -49,16 +51,21 @@ pub enum Command {
     /// Add fields to a collection or drop them
     #[command(subcommand)]
     Field(field::Command),
+    /// Create, drop and list indexes on payloads, which filters, facets and orders use
+    #[command(subcommand)]
+    Index(index::Command),
     /// Store a folder of pictures, a CSV or JSONL file, or a webdataset archive
     Ingest(ingest::Args),
     /// Search by words, pictures, stored items or vectors
-    Search(search::Args),
+    Search(Box<search::Args>),
     /// Show items by id
     Get(get::Args),
     /// Delete items by id or by filter
     Delete(delete::Args),
     /// Count items
     Count(count::Args),
+    /// Count the values that items have in their payloads
+    Facets(facets::Args),
     /// Write all items as JSON lines, and their pictures into a folder
     Export(export::Args),
     /// Show the server, its collections and its encoders
@@ -93,11 +100,13 @@ pub async fn run(cli: Cli) -> Result<Outcome> {
         Command::Collection(command) => collection::run(command, &context).await?,
         Command::Alias(command) => alias::run(command, &context).await?,
         Command::Field(command) => field::run(command, &context).await?,
+        Command::Index(command) => index::run(command, &context).await?,
         Command::Ingest(args) => return Box::pin(ingest::run(args, &context)).await,
-        Command::Search(args) => search::run(args, &context).await?,
+        Command::Search(args) => Box::pin(search::run(*args, &context)).await?,
         Command::Get(args) => get::run(args, &context).await?,
         Command::Delete(args) => delete::run(args, &context).await?,
         Command::Count(args) => count::run(args, &context).await?,
+        Command::Facets(args) => facets::run(args, &context).await?,
         Command::Export(args) => export::run(args, &context).await?,
         Command::Status(args) => status::run(args, &context).await?,
         Command::Train(args) => train::run(args, &context).await?,

@@ -5,22 +5,29 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 use pictor_proto::v1;
 use pictor_proto::v1::query_part::Content;
-use serde_json::json;
 
+use crate::answer;
 use crate::context::Context;
 use crate::failure::usage;
-use crate::json::{payload_to_json, short_float};
-use crate::output::{left, right, shorten};
-use crate::{render, units};
+use crate::ranking_flags::RankingFlags;
+use crate::units::parse_weight;
 
 const HELP: &str = "Parts and their default weights: --text, --image, --item and --vector are what is looked for (1); --modify \
 adds words to them (1); --minus pushes away from words (-1, and --weight minus=W means -W). Several parts are joined by the \
-composer. Items named with --item are left out of the hits.
+composer. Items named with --item, --like and --unlike are left out of the hits; --like and --unlike may stand alone.
+
+With --json each line is a hit with rank, id, score, field, generation, part, version, payload and texts; with --group-by it also has \
+group, the value that the group shares, and rank is the group's; with --explain and another flag of Ranking it also has explanation. \
+Behind all hits stand, only if asked for, a line with the key facet for each --facet, and with --explain and --filter a line with the \
+key plan; these have no id.
 
 Examples:
   pictor search emoji --text 'celebrate a birthday' --limit 5
   pictor search emoji --item 1f600 --filter 'group = \"Animals & Nature\"'
-  pictor search goods --image shoe.jpg --modify 'in red' --minus leather --weight modify=0.7";
+  pictor search goods --image shoe.jpg --modify 'in red' --minus leather --weight modify=0.7
+  pictor search goods --text boots --boost 'rating=0..5*0.1' --boost 'made~30d*0.2' --group-by brand=2 --facet color
+  pictor search goods --text boots --fields image=0.7,text --fusion weighted --explain
+  pictor search goods --like b17 --like b20 --unlike s3 --diversity 0.7 --distinct 0.98";
 
 /// A query.
 #[derive(clap::Args, Debug)]
@@ -70,6 +77,8 @@ pub struct Args {
     /// Compare with every vector instead of using the index
     #[arg(long)]
     exact: bool,
+    #[command(flatten)]
+    ranking: RankingFlags,
 }
 
 /// The parts that `--weight` knows.
@@ -94,10 +103,7 @@ fn weight(text: &str) -> Result<(Part, f32), String> {
         "minus" => Part::Minus,
         _ => return Err(format!("a part is text, image, item, vector, modify or minus; got {name:?}")),
     };
-    match number.parse::<f32>() {
-        Ok(weight) if weight.is_finite() && weight != 0.0 => Ok((part, weight)),
-        _ => Err(format!("a weight is a number other than 0, got {number:?}")),
-    }
+    Ok((part, parse_weight(number)?))
 }
 
 impl Args {
@@ -106,9 +112,11 @@ impl Args {
     /// # Errors
     /// A usage error.
     pub fn check(&self) -> Result<()> {
-        if !self.has(Part::Text) && !self.has(Part::Image) && !self.has(Part::Item) && !self.has(Part::Vector) {
-            return Err(usage("give something to look for: --text, --image, --item or --vector"));
+        let is_looked_for = [Part::Text, Part::Image, Part::Item, Part::Vector].into_iter().any(|part| self.has(part));
+        if !is_looked_for && !self.ranking.has_examples() {
+            return Err(usage("give something to look for: --text, --image, --item, --vector, --like or --unlike"));
         }
+        self.ranking.check(is_looked_for || self.has(Part::Modify) || self.has(Part::Minus))?;
         match self.weight.iter().find(|(part, _)| !self.has(*part)) {
             Some((part, _)) => Err(usage(format!("--weight names the part {part:?}, but the query has none"))),
             None => Ok(()),
@@ -168,6 +176,7 @@ impl Args {
 /// If a file cannot be read, the server refuses, or stdout is closed.
 pub async fn run(args: Args, context: &Context) -> Result<()> {
     let parts = args.parts()?;
+    let boosts = args.ranking.boost_paths();
     let select = v1::ItemSelection { payload: Some(true), texts: true, ..Default::default() };
     let request = v1::SearchRequest {
         collection: args.collection,
@@ -181,7 +190,9 @@ pub async fn run(args: Args, context: &Context) -> Result<()> {
         exact: args.exact,
         exclude_reference: None,
         select: Some(select),
+        ..Default::default()
     };
+    let request = args.ranking.apply(request);
     let reply = context.client.search.clone().search(context.request(request)).await?.into_inner();
     for warning in &reply.warnings {
         eprintln!("warning: {warning}");
@@ -194,51 +205,14 @@ pub async fn run(args: Args, context: &Context) -> Result<()> {
             1.0 - share
         ))?;
     }
-    if context.output.is_json() { write_objects(&reply, context) } else { write_table(&reply, context) }
-}
-
-fn write_objects(reply: &v1::SearchResponse, context: &Context) -> Result<()> {
-    for hit in &reply.hits {
-        let item = hit.item.clone().unwrap_or_default();
-        context.output.object(&json!({
-            "rank": hit.rank, "id": hit.id, "score": short_float(hit.score), "field": reply.field,
-            "generation": reply.generation, "part": hit.part.as_ref().map(render::part),
-            "version": item.version, "payload": payload_to_json(&item.payload), "texts": render::texts(&item),
-        }))?;
-    }
-    Ok(())
-}
-
-fn write_table(reply: &v1::SearchResponse, context: &Context) -> Result<()> {
-    let row = |hit: &v1::Hit| {
-        let item = hit.item.clone().unwrap_or_default();
-        let part = hit.part.clone().unwrap_or_default();
-        let matched = item.texts.get(&part.name).and_then(|texts| texts.chunks.get(part.index as usize));
-        let what = matched.map_or_else(|| render::part_label(&part), |chunk| shorten(chunk, 60));
-        let payload = serde_json::Value::from(payload_to_json(&item.payload)).to_string();
-        vec![hit.rank.to_string(), format!("{:.4}", hit.score), hit.id.clone(), what, payload]
-    };
-    let rows: Vec<_> = reply.hits.iter().map(row).collect();
-    let columns = [right("RANK"), right("SCORE"), left("ID"), left("MATCHED"), left("PAYLOAD")];
-    context.output.table(&columns, &rows)?;
-    let timings = reply.timings.unwrap_or_default();
-    context.output.say(&format!(
-        "{} from field {} generation {}{} in {} (encode {}, search {}, fetch {})",
-        units::counted(reply.hits.len() as u64, "hit"),
-        reply.field,
-        reply.generation,
-        if reply.exact { ", exact," } else { "" },
-        units::micros(timings.total_us),
-        units::micros(timings.encode_us),
-        units::micros(timings.search_us),
-        units::micros(timings.fetch_us),
-    ))?;
+    answer::write(&reply, &boosts, &context.output)?;
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use clap::Parser as _;
+    use clap::error::ErrorKind;
 
     use super::*;
     use crate::cmd::{Cli, Command};
@@ -246,7 +220,7 @@ mod tests {
     fn parse(flags: &str) -> Args {
         let words = ["pictor", "search", "c"].into_iter().chain(flags.split_whitespace());
         match Cli::try_parse_from(words).expect(flags).command {
-            Command::Search(args) => args,
+            Command::Search(args) => *args,
             other => panic!("{other:?}"),
         }
     }
@@ -261,8 +235,24 @@ mod tests {
     }
 
     #[test]
+    fn examples_are_something_to_look_for() {
+        parse("--like a --like b --unlike c --strategy best-score").check().expect("a good query");
+        parse("--unlike a --modify red --strategy average --fields image=2,text").check().expect("a good query");
+        let argument_error = |flags: &str| {
+            let words = ["pictor", "search", "c", "--text", "a"].into_iter().chain(flags.split_whitespace());
+            Cli::try_parse_from(words).expect_err(flags).kind()
+        };
+        assert_eq!(argument_error("--fields image --field text"), ErrorKind::ArgumentConflict);
+        assert_eq!(argument_error("--fields image --prefetch text:9"), ErrorKind::ArgumentConflict);
+        assert_eq!(argument_error("--fusion rrf"), ErrorKind::MissingRequiredArgument);
+        assert_eq!(argument_error("--candidates 0"), ErrorKind::ValueValidation);
+    }
+
+    #[test]
     fn senseless_queries_are_refused() {
-        for bad in ["", "--modify red", "--minus red", "--text a --weight image=2"] {
+        let examples = ["--text a --strategy average", "--like a --modify b --strategy best-score"];
+        let fused = "--like a --strategy best-score --prefetch text:10";
+        for bad in ["", "--modify red", "--minus red", "--text a --weight image=2", fused].into_iter().chain(examples) {
             assert!(parse(bad).check().is_err(), "{bad:?}");
         }
         for bad in ["text", "text=0", "text=NaN", "text=inf", "size=1"] {

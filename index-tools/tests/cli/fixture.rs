@@ -13,6 +13,7 @@ use pictor_proto::v1;
 use pictor_proto::v1::admin_server::{Admin, AdminServer};
 use pictor_proto::v1::collections_server::{Collections, CollectionsServer};
 use pictor_proto::v1::items_server::{Items, ItemsServer};
+use pictor_proto::v1::jobs_server::JobsServer;
 use pictor_proto::v1::search_server::{Search, SearchServer};
 use pictor_proto::v1::upsert_stream_response::Outcome;
 use tokio::net::TcpListener;
@@ -20,6 +21,8 @@ use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::{Code, Request, Response, Status, Streaming};
 use tonic_types::{ErrorDetails, StatusExt as _};
+
+use super::payloads;
 
 /// What goes wrong.
 #[derive(Clone, Default)]
@@ -52,6 +55,7 @@ pub(crate) struct State {
     /// Items seen, put off or not.
     pub(crate) seen: u64,
     pub(crate) searches: Vec<v1::SearchRequest>,
+    pub(crate) indexes: Vec<v1::PayloadIndexInfo>,
     pub(crate) largest_batch: usize,
     pub(crate) faults: Faults,
 }
@@ -97,6 +101,7 @@ impl Server {
                 .add_service(ItemsServer::new(server.clone()).max_decoding_message_size(64 << 20))
                 .add_service(CollectionsServer::new(server.clone()))
                 .add_service(SearchServer::new(server.clone()))
+                .add_service(JobsServer::new(server.clone()))
                 .add_service(AdminServer::new(server))
                 .serve_with_incoming(TcpListenerStream::new(listener))
                 .await
@@ -212,7 +217,7 @@ impl State {
         v1::UpsertStreamResponse { batch: request.batch, outcome: Some(outcome) }
     }
 
-    fn collection(&self) -> v1::Collection {
+    pub(crate) fn collection(&self) -> v1::Collection {
         v1::Collection {
             name: "c".into(),
             uid: self.uid.clone(),
@@ -221,6 +226,7 @@ impl State {
             state: v1::CollectionState::Ready.into(),
             default_field: "text".into(),
             fields: vec![v1::FieldInfo { spec: Some(text_field()), generations: vec![v1::Generation::default()] }],
+            payload_indexes: payloads::described(self),
             ..Default::default()
         }
     }
@@ -231,7 +237,7 @@ fn text_field() -> v1::FieldSpec {
     v1::FieldSpec { name: "text".into(), source: Some(source) }
 }
 
-fn stored(item: &v1::Item, version: u64) -> v1::StoredItem {
+pub(crate) fn stored(item: &v1::Item, version: u64) -> v1::StoredItem {
     let media = item.media.iter().map(|media| v1::StoredMedia {
         name: media.name.clone(),
         data: media.data.clone(),
@@ -338,7 +344,10 @@ impl Items for Server {
     }
 
     async fn scroll(&self, request: Request<v1::ScrollRequest>) -> Result<Response<v1::ScrollResponse>, Status> {
-        let cursor = request.into_inner().cursor;
+        let v1::ScrollRequest { cursor, order_by, .. } = request.into_inner();
+        if let Some(order) = order_by {
+            return Ok(Response::new(self.with(|state| payloads::ordered_page(state, &order, &cursor))));
+        }
         let items: Vec<_> = self.with(|state| {
             let after = state.items.iter().filter(|(id, _)| **id > cursor || cursor.is_empty());
             after.take(3).map(|(_, (version, item))| stored(item, *version)).collect()
@@ -443,6 +452,20 @@ impl Collections for Server {
         Ok(Response::new(v1::DropFieldResponse { collection: Some(self.with(|state| state.collection())) }))
     }
 
+    async fn create_payload_index(
+        &self,
+        request: Request<v1::CreatePayloadIndexRequest>,
+    ) -> Result<Response<v1::CreatePayloadIndexResponse>, Status> {
+        self.with(|state| payloads::create_index(state, request.into_inner())).map(Response::new)
+    }
+
+    async fn drop_payload_index(
+        &self,
+        request: Request<v1::DropPayloadIndexRequest>,
+    ) -> Result<Response<v1::DropPayloadIndexResponse>, Status> {
+        self.with(|state| payloads::drop_index(state, request.get_ref())).map(Response::new)
+    }
+
     async fn update_aliases(
         &self,
         _: Request<v1::UpdateAliasesRequest>,
@@ -465,17 +488,16 @@ impl Search for Server {
         let request = request.into_inner();
         let items: Vec<_> = self.with(|state| {
             state.searches.push(request.clone());
-            state.items.values().take(request.limit as usize).cloned().collect()
+            state.items.values().cloned().collect()
         });
-        let hit = |(index, (version, item)): (usize, &(u64, v1::Item))| v1::Hit {
-            rank: index as u32 + 1,
-            id: item.id.clone(),
-            score: 0.1,
-            part: Some(v1::PartRef { kind: v1::PartKind::Text.into(), name: "t".into(), index: 0 }),
-            item: Some(stored(item, *version)),
-        };
-        let hits = items.iter().enumerate().map(hit).collect();
-        Ok(Response::new(v1::SearchResponse { hits, field: "text".into(), ..Default::default() }))
+        Ok(Response::new(payloads::answer(&request, &items)))
+    }
+
+    async fn count_facets(
+        &self,
+        request: Request<v1::CountFacetsRequest>,
+    ) -> Result<Response<v1::CountFacetsResponse>, Status> {
+        Ok(Response::new(self.with(|state| payloads::count_facets(state, request.get_ref()))))
     }
 
     async fn search_batch(

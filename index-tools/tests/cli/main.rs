@@ -3,5 +3,7 @@
 mod faults;
 mod fixture;
 mod journal;
+mod payloads;
 mod proxy;
+mod ranking;
 mod verbs;
