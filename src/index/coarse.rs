@@ -1,10 +1,8 @@
 //! Vectors once more in one byte a dimension: a scan reads a quarter of the bytes, and asks the vectors themselves only where the codes
 //! leave it open.
 
-use super::coarse_sketches::CoarseSketches;
 use crate::distance;
 use crate::distance::codes::{self, ROW_ALIGNMENT};
-use crate::distance::signs::SignQuery;
 
 /// The largest code.
 const LARGEST: f32 = 127.0;
@@ -17,7 +15,6 @@ pub(super) struct CoarseCodes {
     width: usize,
     codes: Vec<i8>,
     terms: Vec<Term>,
-    sketches: CoarseSketches,
 }
 
 /// What turns a row's product into bounds of its cosine.
@@ -50,11 +47,11 @@ pub(super) struct CoarseScratch {
 impl CoarseCodes {
     pub(super) fn new(dimension: usize) -> Self {
         let width = dimension.next_multiple_of(ROW_ALIGNMENT);
-        Self { dimension, width, codes: Vec::new(), terms: Vec::new(), sketches: CoarseSketches::new(dimension) }
+        Self { dimension, width, codes: Vec::new(), terms: Vec::new() }
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.codes.capacity() + self.terms.capacity() * size_of::<Term>() + self.sketches.bytes()
+        self.codes.capacity() + self.terms.capacity() * size_of::<Term>()
     }
 
     pub(super) fn push(&mut self, vector: &[f32]) {
@@ -62,25 +59,11 @@ impl CoarseCodes {
         self.codes.resize(at + self.width, 0);
         let term = encode(vector, &mut self.codes[at..at + self.dimension]);
         self.terms.push(term);
-        self.sketches.push(vector);
-    }
-
-    /// The sketches, to be begun or asked.
-    pub(super) fn sketches(&self) -> &CoarseSketches {
-        &self.sketches
-    }
-
-    /// Begins sketches if there are enough rows by now, which `rows` gives in order.
-    pub(super) fn sketch<'r>(&mut self, rows: impl Iterator<Item = &'r [f32]> + Clone) {
-        if self.sketches.wants_rows(self.terms.len()) {
-            self.sketches.begin(rows);
-        }
     }
 
     pub(super) fn set(&mut self, row: usize, vector: &[f32]) {
         let at = row * self.width;
         self.terms[row] = encode(vector, &mut self.codes[at..at + self.dimension]);
-        self.sketches.set(row, vector);
     }
 
     /// Fills a row with the last one.
@@ -89,33 +72,23 @@ impl CoarseCodes {
         self.codes.copy_within(last * self.width.., row * self.width);
         self.codes.truncate(last * self.width);
         self.terms.swap_remove(row);
-        self.sketches.swap_remove(row);
     }
 
-    /// The rows of a block and the most that each one's cosine to the query can be. With `sketched`, a query of the sketches and the
-    /// least cosine that is of use, rows that are most likely below it are left out.
+    /// The rows of a block and the most that each one's cosine to the query can be.
     pub(super) fn most<'s>(
         &'s self,
         rows: std::ops::Range<usize>,
         query: &'s CoarseQuery,
-        sketched: Option<(&SignQuery, f32)>,
         scratch: &'s mut CoarseScratch,
     ) -> impl Iterator<Item = (usize, f32)> + 's {
         let CoarseScratch { rows: numbers, products } = scratch;
-        match sketched {
-            Some((asked, least)) => self.sketches.survivors(rows.clone(), asked, least, numbers),
-            None => {
-                numbers.clear();
-                numbers.extend(0..rows.len() as u32);
-            }
-        }
-        products.resize(numbers.len(), 0);
+        numbers.clear();
+        numbers.extend(0..rows.len() as u32);
+        products.resize(rows.len(), 0);
         let block = &self.codes[rows.start * self.width..rows.end * self.width];
         (codes::best().dots)(&query.shifted, block, numbers, products);
-        numbers.iter().zip(&*products).map(move |(number, product)| {
-            let row = rows.start + *number as usize;
-            (row, query.most(self.terms[row], *product))
-        })
+        let terms = &self.terms[rows.clone()];
+        rows.zip(terms.iter().zip(products)).map(|(row, (term, product))| (row, query.most(*term, *product)))
     }
 }
 
@@ -177,7 +150,7 @@ mod tests {
             let (mut scratch, mut slack) = (CoarseScratch::default(), 0.0);
             for query in vectors.iter().take(20) {
                 let asked = CoarseQuery::new(query);
-                for (row, most) in codes.most(50..200, &asked, None, &mut scratch) {
+                for (row, most) in codes.most(50..200, &asked, &mut scratch) {
                     let exact = distance::dot(query, &vectors[row]);
                     assert!(exact <= most, "{dimension}: {exact} is more than {most}");
                     slack += most - exact;

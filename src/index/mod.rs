@@ -2,7 +2,6 @@
 
 mod canary;
 mod coarse;
-mod coarse_sketches;
 mod device;
 mod flat;
 pub mod graph;

@@ -267,12 +267,10 @@ impl VectorIndex for SegmentedIndex {
 
     fn search(&self, query: &[f32], search: IndexSearch, candidates: &dyn Candidates) -> Result<Found> {
         let mut lists = Vec::new();
-        let mut is_exact = true;
         for chunk in self.chunks() {
-            let found = chunk.search(query, search, candidates)?;
-            lists.push(found.neighbours);
-            is_exact &= found.exact;
+            lists.push(chunk.search(query, search, candidates)?.neighbours);
         }
+        let mut is_exact = true;
         for sealed in &self.segments {
             let segment = sealed.segment();
             let settings = SegmentSearch {

@@ -27,6 +27,5 @@ pub use repair::Repaired;
 pub use rows::{RowTerm, Rows, RowsView, row_width};
 pub use search::SegmentSearch;
 pub use segment::Segment;
-pub(in crate::index) use sketch::{SketchQuery, SketchView, sketch_bits, write_sketch};
 pub use walk::Scratch;
 pub use write::{SegmentWriter, Written};

@@ -30,7 +30,7 @@ const LARGEST: f32 = 7.0;
 
 /// Bits of a row's sketch; 0 where rows have none.
 #[must_use]
-pub(in crate::index) fn sketch_bits(dimension: usize) -> usize {
+pub(super) fn sketch_bits(dimension: usize) -> usize {
     match row_width(dimension) < SHORTEST_ROW {
         true => 0,
         false => dimension.next_power_of_two().max(LEAST_BITS),
@@ -115,7 +115,7 @@ fn mean(rows: RowsView<'_>, n_bits: usize) -> Vec<f32> {
 }
 
 /// Writes what is kept of a rotated vector less the mean.
-pub(in crate::index) fn write_sketch(centred: &[f32], mean: &[f32], sketch: &mut [u64]) {
+fn write_sketch(centred: &[f32], mean: &[f32], sketch: &mut [u64]) {
     let n_signs = centred.len() - 64;
     let absolute: f32 = centred[..n_signs].iter().map(|value| value.abs()).sum();
     let factor = if absolute > 0.0 { dot(centred, centred) / absolute } else { 0.0 };
@@ -127,14 +127,14 @@ pub(in crate::index) fn write_sketch(centred: &[f32], mean: &[f32], sketch: &mut
 
 /// A query in the form that sketches are compared with.
 #[derive(Default)]
-pub(in crate::index) struct SketchQuery {
-    pub(in crate::index) signs: SignQuery,
+pub(super) struct SketchQuery {
+    pub(super) signs: SignQuery,
     rotated: Vec<f32>,
 }
 
 impl SketchQuery {
     /// Asks for a vector of the rows' dimension; `margin` deviations are allowed for.
-    pub(in crate::index) fn set(&mut self, sketches: SketchView<'_>, query: &[f32], margin: f32) {
+    pub(super) fn set(&mut self, sketches: SketchView<'_>, query: &[f32], margin: f32) {
         let Self { signs: asked, rotated } = self;
         rotated.clear();
         rotated.extend_from_slice(query);
