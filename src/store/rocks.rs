@@ -192,3 +192,25 @@ fn refuse_unknown_families(path: &Path) -> Result<()> {
         ),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fails when: a folder that was written before a family came is refused.
+    #[test]
+    fn families_that_came_later_are_added() {
+        let folder = tempfile::tempdir().expect("a folder");
+        {
+            let mut options = Options::default();
+            options.create_if_missing(true);
+            options.create_missing_column_families(true);
+            let older = families::ALL.iter().filter(|definition| definition.family != Family::PayloadIndexes);
+            DB::open_cf(&options, folder.path(), older.map(|definition| definition.name)).expect("a database");
+        }
+        let database = Database::open(folder.path(), 16 << 20).expect("an older database");
+        assert_eq!(database.get(Family::PayloadIndexes, b"key"), Ok(None));
+        database.put(Family::PayloadIndexes, b"key", b"value").expect("a write");
+        assert_eq!(database.get(Family::PayloadIndexes, b"key"), Ok(Some(b"value".to_vec())));
+    }
+}

@@ -12,11 +12,13 @@ use super::walk::Scratch;
 /// Kept nodes that one step wants to look at; neighbours of neighbours are looked at until there are so many.
 const ENOUGH: usize = 24;
 
-/// Around a query are too few kept nodes if they are this part of what would be there if the filter knew nothing of vectors.
+/// Around a query are too few kept nodes if they are this part of what would be there if the filter knew nothing of vectors, and so many
+/// times the root of that fewer, which chance seldom makes of few.
 const FAR_SHARE: f32 = 0.85;
+const FAR_ROOTS: f32 = 2.0;
 
 /// Nodes by which the share of all that are kept is estimated.
-const COUNTED: usize = 1_024;
+const COUNTED: usize = 2_048;
 
 /// True if so few of the nodes around the query's place are kept, beside the share of all, that the best are elsewhere, where no walk leads to.
 pub(super) fn is_far<L: Links>(links: &L, near: u32, is_kept: &dyn Fn(u32) -> bool, n_nodes: usize) -> bool {
@@ -31,7 +33,8 @@ pub(super) fn is_far<L: Links>(links: &L, near: u32, is_kept: &dyn Fn(u32) -> bo
             n_kept += usize::from(is_kept(far));
         });
     }
-    (n_kept as f32) < FAR_SHARE * share * n_seen as f32
+    let expected = share * n_seen as f32;
+    (n_kept as f32) < (FAR_SHARE * expected).min(expected - FAR_ROOTS * expected.sqrt())
 }
 
 /// Walks level 0 from `entries` and keeps the best `ef` nodes of those that `is_kept` says in the scratch.
