@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock};
 
 use super::catalog_entry::{AliasChange, CollectionInfo, GenerationChange, GenerationChanged, NewCollection, NewField};
-use super::local::{SegmentSettings, audit_scope, remove_half_written, remove_leftovers};
+use super::local::{FilledPage, SegmentSettings, audit_scope, remove_half_written, remove_leftovers};
 use super::schema::{CollectionSchema, PayloadIndex, PayloadIndexState};
 use super::{CollectionBackend, LocalCollection};
 use crate::fail_point::fail_point;
@@ -239,11 +239,11 @@ impl Catalog {
         Ok(index)
     }
 
-    /// Fills an index with the next items; gives where to go on, `None` at the end.
+    /// Fills an index with the next items, from where the page before ended; 0 is the start.
     ///
     /// # Errors
     /// [`Error::NotFound`] if it was dropped; those of the store.
-    pub fn fill_payload_index(&self, collection: &str, index: u32, from: u64) -> Result<Option<u64>> {
+    pub fn fill_payload_index(&self, collection: &str, index: u32, from: u64) -> Result<FilledPage> {
         self.resolve_local(collection)?.fill_payload_index(index, from)
     }
 

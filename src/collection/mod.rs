@@ -12,5 +12,5 @@ pub use catalog::{Catalog, CatalogSettings};
 pub use catalog_entry::{
     AliasChange, CollectionInfo, GenerationChange, GenerationChanged, GenerationSpec, NewCollection, NewField,
 };
-pub use local::{LocalCollection, SegmentSettings};
+pub use local::{FilledPage, LocalCollection, SegmentSettings};
 pub use schema::{PayloadIndex, PayloadIndexState};

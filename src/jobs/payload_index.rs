@@ -56,8 +56,11 @@ impl JobKind for FillPayloadIndex {
             Ok(bytes) => u64::from_le_bytes(bytes),
             Err(_) => 0,
         };
-        let mut n_pages = 0;
-        while let Some(next) = self.catalog.fill_payload_index(&spec.collection, index.id, from)? {
+        let (mut n_pages, mut n_items) = (0, job.done);
+        loop {
+            let page = self.catalog.fill_payload_index(&spec.collection, index.id, from)?;
+            n_items += page.items;
+            let Some(next) = page.next else { break };
             if control.should_stop() {
                 return Ok(JobEnd::Stopped);
             }
@@ -68,7 +71,7 @@ impl JobKind for FillPayloadIndex {
                 // Entries are written without waiting for the disk; what a checkpoint passes by must be on it.
                 self.catalog.store().sync()?;
                 job.checkpoint = from.to_le_bytes().to_vec();
-                job.done = (job.done + (PAGES_PER_NOTE * 1_000) as u64).min(job.total);
+                (job.done, job.total) = (n_items, job.total.max(n_items));
                 control.keep(job)?;
             }
         }
@@ -76,7 +79,7 @@ impl JobKind for FillPayloadIndex {
         fail_point("payload_index.complete");
         let PayloadIndexSpec { path, kind } = &spec.index;
         job.message = format!("the {} index of {path} is complete", kind.name());
-        job.done = job.total;
+        (job.done, job.total) = (n_items, n_items);
         Ok(JobEnd::Succeeded)
     }
 

@@ -31,7 +31,7 @@ fn spec(path: &str, kind: PayloadKind) -> PayloadIndexSpec {
 fn create(catalog: &Catalog, spec: &PayloadIndexSpec) {
     let index = catalog.create_payload_index("c", spec, "job").expect("an index");
     let mut from = 0;
-    while let Some(next) = catalog.fill_payload_index("c", index.id, from).expect("a page") {
+    while let Some(next) = catalog.fill_payload_index("c", index.id, from).expect("a page").next {
         from = next;
     }
     catalog.complete_payload_index("c", index.id).expect("an index");

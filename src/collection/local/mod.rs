@@ -25,6 +25,7 @@ mod verify;
 mod workers;
 mod write;
 
+pub use payload::FilledPage;
 pub use seal::SegmentSettings;
 pub(in crate::collection) use segment_files::{remove_half_written, remove_leftovers, segment_files};
 pub use service::LocalCollection;

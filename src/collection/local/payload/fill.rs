@@ -9,6 +9,15 @@ use crate::{Error, Result};
 
 use super::changes::PayloadEntries;
 
+/// What was filled of an index at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FilledPage {
+    /// Items that were looked at.
+    pub items: u64,
+    /// Where to go on; `None` at the end.
+    pub next: Option<u64>,
+}
+
 /// Items that are looked at under the writer's lock at once.
 const PAGE: usize = 1_000;
 
@@ -42,8 +51,8 @@ impl LocalCollection {
         Ok(index)
     }
 
-    /// Fills an index with the next items from the internal id `from` on; gives where to go on, `None` at the end.
-    pub(in crate::collection) fn fill_payload_index(&self, id: u32, from: u64) -> Result<Option<u64>> {
+    /// Fills an index with the next items, from where the page before ended.
+    pub(in crate::collection) fn fill_payload_index(&self, id: u32, from: u64) -> Result<FilledPage> {
         self.inner.fill_payload_index(id, from)
     }
 
@@ -90,7 +99,7 @@ fn gone(id: u32) -> Error {
 }
 
 impl Inner {
-    fn fill_payload_index(&self, id: u32, from: u64) -> Result<Option<u64>> {
+    fn fill_payload_index(&self, id: u32, from: u64) -> Result<FilledPage> {
         self.store.check_room(0)?;
         let _writer = self.lock_writer()?;
         self.store.check_writable()?;
@@ -110,6 +119,6 @@ impl Inner {
         }
         changes.iter().for_each(|change| change.put(&mut batch, self.id));
         self.commit(batch, |state| state.payloads.apply(&[], std::iter::empty(), &changes))?;
-        Ok(next)
+        Ok(FilledPage { items: n_seen as u64, next })
     }
 }

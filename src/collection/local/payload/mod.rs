@@ -8,6 +8,7 @@ mod resolve;
 mod value_index;
 
 pub(super) use changes::PayloadEntries;
+pub use fill::FilledPage;
 pub(super) use indexes::PayloadIndexes;
 pub(super) use resolve::Resolved;
 pub(super) use value_index::ValueIndex;
