@@ -6,7 +6,7 @@ use std::sync::Arc;
 use roaring::RoaringTreemap;
 
 use super::moment::{Inner, Look, Moment};
-use super::payload::ValueIndex;
+use super::payload::{Resolved, ValueIndex};
 use super::search::Judgement;
 use super::state::State;
 use crate::collection::backend::{Facet, FacetReply, OrderBy, OrderedPage, Selection};
@@ -37,11 +37,20 @@ impl Inner {
     ) -> Result<FacetReply> {
         let Moment { state, snapshot } = self.moment(look)?;
         let mut judgement = Judgement::default();
-        let among = filter.map(|filter| self.matching((&state, &snapshot), filter, &mut judgement)).transpose()?;
-        let mut counted: Vec<Option<Counts>> =
-            paths.iter().map(|path| indexed_counts(&state, path, among.as_ref())).collect();
-        let items = among.as_ref().map_or(state.names.len() as u64, RoaringTreemap::len);
+        let resolved = filter.map(|filter| (filter, state.payloads.resolve(&state.schema, filter)));
+        let is_known = resolved.as_ref().is_none_or(|(_, resolved)| resolved.is_exact);
+        let mut counted: Vec<Option<Counts>> = vec![None; paths.len()];
+        let n_items = state.names.len() as u64;
+        if is_known {
+            let among = resolved.as_ref().and_then(|(_, resolved)| resolved.items.as_ref());
+            counted = paths.iter().map(|path| indexed_counts(&state, path, among)).collect();
+        }
+        // Nobody waits for payloads to be read; what is judged by them is counted by them, too.
         drop(state);
+        let among = resolved
+            .map(|(filter, resolved)| self.judge_resolved(&snapshot, resolved, filter, &mut judgement))
+            .transpose()?;
+        let items = among.as_ref().map_or(n_items, RoaringTreemap::len);
         let open: Vec<usize> = (0..paths.len()).filter(|&at| counted[at].is_none()).collect();
         if !open.is_empty() {
             let open_paths: Vec<&Path> = open.iter().map(|&at| &paths[at]).collect();
@@ -50,7 +59,8 @@ impl Inner {
         }
         let facets = paths.iter().zip(counted).map(|(path, counts)| facet(path, counts.unwrap_or_default(), limit));
         let (facets, Judgement { mismatches, plan }) = (facets.collect::<Result<_>>()?, judgement);
-        let unindexed = open.into_iter().map(|at| paths[at].clone()).collect();
+        // Of a filter that payloads had to decide, the filter's own warning says what is missing.
+        let unindexed = open.into_iter().filter(|_| is_known).map(|at| paths[at].clone()).collect();
         Ok(FacetReply { facets, items, unindexed, mismatches, plan })
     }
 
@@ -61,7 +71,17 @@ impl Inner {
         filter: &Filter,
         judgement: &mut Judgement,
     ) -> Result<RoaringTreemap> {
-        let resolved = state.payloads.resolve(&state.schema, filter);
+        self.judge_resolved(snapshot, state.payloads.resolve(&state.schema, filter), filter, judgement)
+    }
+
+    /// The items that satisfy a filter, by their payloads as far as indexes leave it open.
+    fn judge_resolved(
+        &self,
+        snapshot: &Snapshot<'_>,
+        resolved: Resolved,
+        filter: &Filter,
+        judgement: &mut Judgement,
+    ) -> Result<RoaringTreemap> {
         judgement.mismatches.merge(resolved.mismatches);
         judgement.plan.missing = resolved.missing;
         match resolved.items {

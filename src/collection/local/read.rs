@@ -86,13 +86,7 @@ impl Inner {
         match resolved.items {
             Some(items) if resolved.is_exact => Ok(items.len()),
             Some(items) => Ok(self.judge_all(&snapshot, &items, filter, &mut Judgement::default())?.len()),
-            None => {
-                let (mut mismatches, mut count) = (Mismatches::default(), 0);
-                for entry in snapshot.scan_heads(self.id) {
-                    count += u64::from(matches(filter, &entry?.1.payload, &mut mismatches));
-                }
-                Ok(count)
-            }
+            None => Ok(self.judge_heads(&snapshot, filter, &mut Judgement::default())?.len()),
         }
     }
 
