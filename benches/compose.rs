@@ -107,6 +107,7 @@ async fn searches(models: &Path, data: &Path) {
         fields: vec![field],
         media_originals: MediaOriginals::Keep,
         default_field: String::new(),
+        expiry: None,
     };
     engine.create_collection(spec).await.expect("created");
     let files = std::fs::read_dir(".deps/demo/corpus/images").expect("`make demo` fetches the pictures");

@@ -24,6 +24,9 @@ const DRAIN: Duration = Duration::from_secs(20);
 /// How often health follows the engine.
 const HEALTH_PERIOD: Duration = Duration::from_millis(500);
 
+/// How often items that have ended are looked for.
+const EXPIRE_PERIOD: Duration = Duration::from_secs(1);
+
 /// Services that cannot answer without their encoders.
 const NEED_ENCODERS: [&str; 3] = ["pictor.v1.Items", "pictor.v1.Search", "pictor.v1.Encoders"];
 
@@ -51,6 +54,7 @@ pub async fn run(
     let (stop, stopping) = watch::channel(false);
     let (health, health_service) = tonic_health::server::health_reporter();
     let follower = tokio::spawn(follow_health(engine.clone(), health, stopping.clone()));
+    let expiring = tokio::spawn(expire(engine.clone(), stopping.clone()));
 
     let reflection_problem = |error: tonic_reflection::server::Error| Error::Internal(format!("reflection: {error}"));
     let reflection = || {
@@ -91,6 +95,8 @@ pub async fn run(
         http_task.abort();
     }
     follower.abort();
+    // What it has begun is finished, so that nobody writes when the engine is closed.
+    let _ = expiring.await;
     engine.close().await?;
     match served {
         Ok(Ok(Ok(()))) => Ok(end),
@@ -113,6 +119,16 @@ fn no_delay(stream: &mut TcpStream) {
 async fn stopped(mut stopping: watch::Receiver<bool>) {
     // An error means that the sender is gone, which is also the end.
     let _ = stopping.wait_for(|is_stopping| *is_stopping).await;
+}
+
+async fn expire(engine: Engine, mut stopping: watch::Receiver<bool>) {
+    while !*stopping.borrow() {
+        let items = engine.expire().await;
+        if items > 0 {
+            tracing::debug!(items, "items have ended");
+        }
+        let _ = tokio::time::timeout(EXPIRE_PERIOD, stopping.changed()).await;
+    }
 }
 
 async fn follow_health(engine: Engine, health: HealthReporter, mut stopping: watch::Receiver<bool>) {

@@ -80,12 +80,24 @@ pub fn collection(collection: &v1::Collection) -> Value {
         "payload_indexes": collection.payload_indexes.iter().map(payload_index).collect::<Vec<_>>(),
     });
     if !collection.problem.is_empty() {
+    if let Some(expiry) = &collection.expiry {
+        object["expiry"] = json!({ "path": expiry.path, "after_seconds": expiry.after_seconds });
+    }
         object["problem"] = collection.problem.clone().into();
     }
     object
 }
 
 /// The state as a word.
+/// When items end, as a sentence's end.
+#[must_use]
+pub fn expiry(expiry: &v1::Expiry) -> String {
+    match expiry.after_seconds {
+        0 => format!("at {}", expiry.path),
+        seconds => format!("{} after {}", units::seconds(seconds as f64), expiry.path),
+    }
+}
+
 #[must_use]
 pub fn collection_state(collection: &v1::Collection) -> &'static str {
     match collection.state() {

@@ -354,8 +354,17 @@ pub trait CollectionBackend: Send + Sync {
     /// is missing, or is of a generation that is not there, nothing is stored and the call fails with `SCHEMA_CHANGED`.
     async fn upsert(&self, writes: Vec<ItemWrite>, durability: Durability) -> Result<Vec<Result<WriteAck>>>;
 
-    /// Removes items; `None` for an id that was not stored, else the version of the delete.
-    async fn delete(&self, ids: Vec<ItemId>, durability: Durability) -> Result<Vec<Option<u64>>>;
+    /// Removes items, with `only_if` those that satisfy it at that moment; `None` for an id that was not stored or is kept, else the version of
+    /// the delete.
+    async fn delete(
+        &self,
+        ids: Vec<ItemId>,
+        only_if: Option<Filter>,
+        durability: Durability,
+    ) -> Result<Vec<Option<u64>>>;
+
+    /// Removes up to `limit` items that have ended by `now`, as the collection's expiry says; gives how many.
+    async fn expire(&self, now: Timestamp, limit: usize) -> Result<u64>;
 
     async fn set_payload(&self, writes: Vec<PayloadWrite>, durability: Durability) -> Result<Vec<Result<WriteAck>>>;
 

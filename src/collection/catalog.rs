@@ -8,7 +8,7 @@ use parking_lot::{Mutex, RwLock};
 use super::catalog_entry::{AliasChange, CollectionInfo, GenerationChange, GenerationChanged, NewCollection, NewField};
 use super::local::{FilledPage, SegmentSettings, audit_scope, remove_half_written, remove_leftovers};
 use super::schema::{CollectionSchema, PayloadIndex, PayloadIndexState};
-use super::{CollectionBackend, LocalCollection};
+use super::{CollectionBackend, Expiry, LocalCollection};
 use crate::fail_point::fail_point;
 use crate::store::{AuditReport, Counters, Snapshot, Store, audit};
 use crate::types::limits::COLLECTIONS;
@@ -286,6 +286,17 @@ impl Catalog {
     }
 
     /// Changes the generations of a field; durable on return. What is dropped leaves the disk at once.
+    /// Says when items of a collection end by themselves; durable on return.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::FailedPrecondition`] with `NO_PAYLOAD_INDEX` if there is no complete time index of the path.
+    pub fn set_expiry(&self, collection: &str, expiry: Option<Expiry>) -> Result<CollectionInfo> {
+        let _one_change = self.change.lock();
+        self.resolve_local(collection)?.set_expiry(expiry)?;
+        self.store.sync()?;
+        self.get(collection)
+    }
+
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::FailedPrecondition`] with `GENERATION_IS_BUILDING`, `GENERATION_IS_CURRENT` or

@@ -6,6 +6,7 @@ use super::LocalCollection;
 use super::schema::{
     CollectionSchema, Field, FieldSource, FieldSpec, Generation, GenerationState, MediaOriginals, check_fields,
 };
+use super::{Expiry, LocalCollection};
 use crate::store::unique_id;
 use crate::types::Timestamp;
 use crate::{Error, Result};
@@ -35,6 +36,7 @@ pub struct NewCollection {
     pub fields: Vec<NewField>,
     pub media_originals: MediaOriginals,
     pub default_field: String,
+    pub expiry: Option<Expiry>,
 }
 
 /// A change of a field's generations.
@@ -95,6 +97,13 @@ impl NewCollection {
         check_fields(&specs, &self.default_field)?;
         let first = specs.first().map(|field| field.name.clone()).unwrap_or_default();
         let uid = unique_id();
+        let index = |expiry: &Expiry| PayloadIndex {
+            id: 1,
+            spec: expiry.index(),
+            state: PayloadIndexState::Ready,
+            job: String::new(),
+        };
+        let payload_indexes: Vec<_> = self.expiry.iter().map(index).collect();
         let numbered = self.fields.into_iter().zip(1..);
         let fields: Vec<Field> = numbered.map(|(field, id)| field.into_field(id, &uid, "")).collect::<Result<_>>()?;
         Ok(CollectionSchema {
@@ -106,8 +115,9 @@ impl NewCollection {
             default_field: if self.default_field.is_empty() { first } else { self.default_field },
             created: Timestamp::now(),
             uid,
-            payload_indexes: Vec::new(),
-            next_payload_index_id: 0,
+            next_payload_index_id: payload_indexes.len() as u32,
+            payload_indexes,
+            expiry: self.expiry,
         })
     }
 }

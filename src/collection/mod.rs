@@ -3,6 +3,7 @@
 pub mod backend;
 mod catalog;
 mod catalog_entry;
+mod expiry;
 pub mod local;
 pub mod schema;
 pub mod stopped;
@@ -12,5 +13,6 @@ pub use catalog::{Catalog, CatalogSettings};
 pub use catalog_entry::{
     AliasChange, CollectionInfo, GenerationChange, GenerationChanged, GenerationSpec, NewCollection, NewField,
 };
+pub use expiry::Expiry;
 pub use local::{FilledPage, LocalCollection, SegmentSettings};
 pub use schema::{PayloadIndex, PayloadIndexState};

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::expiry::Expiry;
 use crate::types::limits::{DIMENSION, FIELDS};
 use crate::types::names::check_name;
 use crate::types::payload_index::PayloadIndexSpec;
@@ -189,6 +190,9 @@ pub struct CollectionSchema {
     /// The number that the next payload index gets.
     #[serde(default)]
     pub next_payload_index_id: u32,
+    /// When items end by themselves; `None`: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expiry: Option<Expiry>,
 }
 
 /// Where a payload index stands in its life.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Engine;
 use super::generations::check_originals;
 use crate::collection::schema::{FieldSource, FieldSpec, GenerationState, MediaOriginals, check_fields};
-use crate::collection::{AliasChange, Catalog, CollectionInfo, GenerationSpec, NewCollection, NewField};
+use crate::collection::{AliasChange, Catalog, CollectionInfo, Expiry, GenerationSpec, NewCollection, NewField};
 use crate::jobs::{PayloadIndexJob, ReembedSpec};
 use crate::store::JobRecord;
 use crate::types::payload_index::PayloadIndexSpec;
@@ -21,8 +21,12 @@ pub struct CollectionSpec {
     /// Empty: the first field.
     pub default_field: String,
 }
+    pub expiry: Option<Expiry>,
 
 impl Engine {
+/// Items that one step of the removal of ended items takes.
+const EXPIRE_STEP: usize = 1_000;
+
     /// Makes a collection. Encoders are resolved to their present revision and stay bound to it.
     ///
     /// # Errors
@@ -40,6 +44,7 @@ impl Engine {
             media_originals: spec.media_originals,
             default_field: spec.default_field,
         };
+            expiry: spec.expiry,
         self.with_catalog(move |catalog| catalog.create(new)).await
     }
 
@@ -143,6 +148,34 @@ impl Engine {
     }
 
     /// Removes an index on payloads.
+    /// Says when items of a collection end by themselves; `None`: never.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::FailedPrecondition`] with `NO_PAYLOAD_INDEX` if there is no complete time index of the path.
+    pub async fn set_expiry(&self, collection: String, expiry: Option<Expiry>) -> Result<CollectionInfo> {
+        self.with_catalog(move |catalog| catalog.set_expiry(&collection, expiry)).await
+    }
+
+    /// Removes what has ended in every collection; gives how many items. A collection that cannot does not stop the others.
+    pub async fn expire(&self) -> u64 {
+        let mut all = 0;
+        for info in self.list_collections() {
+            let ends = info.schema.is_some_and(|schema| schema.expiry.is_some());
+            let Some(backend) = info.backend.ok().filter(|_| ends) else { continue };
+            loop {
+                match backend.expire(Timestamp::now(), EXPIRE_STEP).await {
+                    Ok(0) => break,
+                    Ok(items) => all += items,
+                    Err(error) => {
+                        tracing::warn!(%error, collection = info.name, "items that have ended cannot be removed");
+                        break;
+                    }
+                }
+            }
+        }
+        all
+    }
+
     ///
     /// # Errors
     /// [`Error::NotFound`].

@@ -68,6 +68,10 @@ fn summary(info: &CollectionInfo) -> Map<String, Value> {
         };
         object.insert("media".to_owned(), media.into());
         object.insert("default_field".to_owned(), schema.default_field.clone().into());
+        let expiry = schema.expiry.as_ref();
+        let expiry =
+            expiry.map(|expiry| json!({ "path": expiry.path.to_string(), "after_seconds": expiry.after_seconds }));
+        object.insert("expiry".to_owned(), expiry.into());
     }
     object
 }

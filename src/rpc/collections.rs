@@ -4,7 +4,7 @@ use pictor_proto::v1;
 use pictor_proto::v1::collections_server::Collections;
 use tonic::{Request, Response, Status};
 
-use super::convert::collections::{collection_to_proto, field_from_proto, originals_from_proto};
+use super::convert::collections::{collection_to_proto, expiry_from_proto, field_from_proto, originals_from_proto};
 use super::convert::jobs::job_to_proto;
 use super::convert::payload_indexes::payload_index_from_proto;
 use super::status::answer;
@@ -25,7 +25,9 @@ impl Collections for CollectionsService {
                 request.into_inner().spec.ok_or_else(|| Error::invalid("spec", "a collection needs a description"))?;
             let media_originals = originals_from_proto(spec.media_originals());
             let fields = spec.fields.into_iter().map(field_from_proto).collect::<Result<_>>()?;
-            let spec = CollectionSpec { name: spec.name, fields, media_originals, default_field: spec.default_field };
+            let expiry = spec.expiry.as_ref().map(expiry_from_proto).transpose()?;
+            let (name, default_field) = (spec.name, spec.default_field);
+            let spec = CollectionSpec { name, fields, media_originals, default_field, expiry };
             self.0.create_collection(spec).await
         };
         answer(create.await, |info| v1::CreateCollectionResponse { collection: Some(collection_to_proto(info)) })
@@ -99,6 +101,17 @@ impl Collections for CollectionsService {
             self.0.drop_payload_index(request.collection, payload_index_from_proto(request.index)?).await
         };
         answer(drop.await, |info| v1::DropPayloadIndexResponse { collection: Some(collection_to_proto(info)) })
+    }
+
+    async fn set_expiry(
+        &self,
+        request: Request<v1::SetExpiryRequest>,
+    ) -> Result<Response<v1::SetExpiryResponse>, Status> {
+        let set = async {
+            let request = request.into_inner();
+            self.0.set_expiry(request.collection, request.expiry.as_ref().map(expiry_from_proto).transpose()?).await
+        };
+        answer(set.await, |info| v1::SetExpiryResponse { collection: Some(collection_to_proto(info)) })
     }
 
     async fn update_aliases(

@@ -51,6 +51,7 @@ pub const TABLE: &[(&str, Scope)] = &[
     ("/pictor.v1.Collections/GetCollection", Scope::Read),
     ("/pictor.v1.Collections/ListAliases", Scope::Read),
     ("/pictor.v1.Collections/ListCollections", Scope::Read),
+    ("/pictor.v1.Collections/SetExpiry", Scope::Admin),
     ("/pictor.v1.Collections/UpdateAliases", Scope::Admin),
     ("/pictor.v1.Encoders/Embed", Scope::Read),
     ("/pictor.v1.Encoders/GetEncoder", Scope::Read),

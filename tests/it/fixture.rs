@@ -78,6 +78,7 @@ pub(crate) fn new_collection(name: &str) -> NewCollection {
         default_field: String::new(),
     }
 }
+        expiry: None,
 
 /// What a test item is made of.
 #[derive(Clone, Debug, Default)]

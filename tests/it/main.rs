@@ -11,6 +11,7 @@ mod drift;
 mod encoder;
 mod errors;
 mod export;
+mod expiry;
 mod finetune;
 
 mod fixture;

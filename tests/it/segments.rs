@@ -51,6 +51,7 @@ pub(crate) fn collection(catalog: &Catalog) -> Client {
         fields: vec![field],
         media_originals: MediaOriginals::Keep,
         default_field: String::new(),
+        expiry: None,
     };
     catalog.create(new).expect("a collection");
     Client(catalog.resolve("c").expect("a collection"))

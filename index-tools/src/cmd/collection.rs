@@ -1,4 +1,6 @@
-//! `pictor collection create|list|info|drop`.
+//! `pictor collection create|list|info|expire|drop`.
+
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use pictor_proto::v1;
@@ -25,6 +27,24 @@ pub enum Command {
         name: String,
     },
     /// Drop a collection with everything in it
+    /// Say when items end by themselves
+    #[command(after_help = "Examples:
+  pictor index create news published --kind time
+  pictor collection expire news --path published --after 30d
+  pictor collection expire news --never")]
+    Expire {
+        /// The collection's name or an alias
+        name: String,
+        /// The payload path of the time; it needs an index of kind time
+        #[arg(long, value_name = "PATH", required_unless_present = "never")]
+        path: Option<String>,
+        /// How long after that time
+        #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = parse_duration)]
+        after: Duration,
+        /// Items stay
+        #[arg(long, conflicts_with_all = ["path", "after"])]
+        never: bool,
+    },
     Drop {
         /// Its name; an alias is refused
         name: String,
@@ -42,6 +62,12 @@ pub struct CreateArgs {
     #[arg(long, value_enum, default_value = "keep")]
     media: Kept,
     /// The field that a search uses when it names none [default: the first one]
+    /// Items end by the time at this payload path; an index of it is made, too
+    #[arg(long, value_name = "PATH")]
+    expire_path: Option<String>,
+    /// How long after that time
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = parse_duration, requires = "expire_path")]
+    expire_after: Duration,
     #[arg(long, value_name = "FIELD")]
     default_field: Option<String>,
 }
@@ -64,10 +90,21 @@ pub async fn run(command: Command, context: &Context) -> Result<()> {
         Command::List => list(context).await,
         Command::Info { name } => info(name, context).await,
         Command::Drop { name } => drop(name, context).await,
+        Command::Expire { name, path, after, .. } => expire(name, path.map(|path| expiry(path, after)), context).await,
     }
 }
 
 async fn create(args: CreateArgs, context: &Context) -> Result<()> {
+fn expiry(path: String, after: Duration) -> v1::Expiry {
+    v1::Expiry { path, after_seconds: after.as_secs() }
+}
+
+async fn expire(collection: String, expiry: Option<v1::Expiry>, context: &Context) -> Result<()> {
+    let request = context.request(v1::SetExpiryRequest { collection, expiry });
+    let reply = context.client.collections.clone().set_expiry(request).await?.into_inner();
+    show(&reply.collection.context("the server sent no collection")?, context)
+}
+
     let mut fields = args.fields.specs();
     // The first field is the default one for a server that is not told.
     if let Some(position) = fields.iter().position(|field| Some(&field.name) == args.default_field.as_ref()) {
@@ -85,6 +122,7 @@ async fn create(args: CreateArgs, context: &Context) -> Result<()> {
         media_originals: media.into(),
         default_field: args.default_field.unwrap_or_default(),
     };
+        expiry: args.expire_path.map(|path| expiry(path, args.expire_after)),
     let request = context.request(v1::CreateCollectionRequest { spec: Some(spec) });
     let reply = context.client.collections.clone().create_collection(request).await?.into_inner();
     show(&reply.collection.context("the server sent no collection")?, context)
@@ -149,6 +187,7 @@ pub fn show(collection: &v1::Collection, context: &Context) -> Result<()> {
         vec!["default field".to_owned(), collection.default_field.clone()],
         vec!["aliases".to_owned(), collection.aliases.join(", ")],
         vec!["version".to_owned(), collection.version.to_string()],
+        vec!["items end".to_owned(), collection.expiry.as_ref().map(render::expiry).unwrap_or_default()],
         vec!["uid".to_owned(), collection.uid.clone()],
     ];
     rows.retain(|row| row.last().is_some_and(|value| !value.is_empty()));

@@ -58,6 +58,9 @@ pub(crate) struct State {
     pub(crate) indexes: Vec<v1::PayloadIndexInfo>,
     pub(crate) largest_batch: usize,
     pub(crate) faults: Faults,
+    pub(crate) expiry: Option<v1::Expiry>,
+    /// Of the newest batch.
+    pub(crate) indexing: v1::Indexing,
 }
 
 #[derive(Clone)]
@@ -228,6 +231,7 @@ impl State {
             fields: vec![v1::FieldInfo { spec: Some(text_field()), generations: vec![v1::Generation::default()] }],
             payload_indexes: payloads::described(self),
             ..Default::default()
+            expiry: self.expiry.clone(),
         }
     }
 }
@@ -467,6 +471,17 @@ impl Collections for Server {
     }
 
     async fn update_aliases(
+    async fn set_expiry(
+        &self,
+        request: Request<v1::SetExpiryRequest>,
+    ) -> Result<Response<v1::SetExpiryResponse>, Status> {
+        let collection = self.with(|state| {
+            state.expiry = request.into_inner().expiry;
+            state.collection()
+        });
+        Ok(Response::new(v1::SetExpiryResponse { collection: Some(collection) }))
+    }
+
         &self,
         _: Request<v1::UpdateAliasesRequest>,
     ) -> Result<Response<v1::UpdateAliasesResponse>, Status> {

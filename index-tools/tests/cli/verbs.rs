@@ -41,7 +41,18 @@ fn every_verb_answers_in_json() {
     assert_eq!(lines[0]["media"], "none");
     assert_eq!(call("collection list").1[0]["items"], 7);
     assert_eq!(call("collection info c").1[0]["uid"], "uid-1");
-    assert_eq!(call("status").1[0]["server_id"], "server-1");
+    let status = &call("status").1[0];
+    assert_eq!((&status["server_id"], &status["jobs"]), (&json!("server-1"), &json!({"failed": 1, "succeeded": 1})));
+    let attention = status["attention"].as_array().expect("a list");
+    assert!(
+        attention.len() == 1 && attention[0].as_str().is_some_and(|line| line.contains("no room")),
+        "{attention:?}"
+    );
+    let expiry = &call("collection expire c --path until --after 30d").1[0]["expiry"];
+    assert_eq!(*expiry, json!({"path": "until", "after_seconds": 2_592_000}));
+    assert_eq!(call("collection expire c --never").1[0]["expiry"], serde_json::Value::Null);
+    assert_eq!(call("collection expire c").0, 2, "neither a path nor --never");
+    assert_eq!(call("collection create n --vector-field v=3 --expire-after 3s").0, 2, "after what?");
     assert_eq!(call("field add c --image-field i=clip").0, 0);
     let snapshot = json!({"name": "2025-11-27T15-04-05Z", "created": "2025-11-27T15:04:05Z", "bytes": 1024});
     check("snapshot create", snapshot.clone());

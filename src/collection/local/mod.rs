@@ -4,6 +4,7 @@
 //! happens outside. Readers take a [`moment::Moment`]: an index and a snapshot of the store that agree.
 
 mod browse;
+mod expire;
 mod fields;
 mod filtered;
 mod generations;

@@ -98,8 +98,17 @@ impl CollectionBackend for LocalCollection {
         Ok(outcomes)
     }
 
-    async fn delete(&self, ids: Vec<ItemId>, durability: Durability) -> Result<Vec<Option<u64>>> {
-        self.blocking(move |inner| inner.delete(ids, durability)).await
+    async fn delete(
+        &self,
+        ids: Vec<ItemId>,
+        only_if: Option<Filter>,
+        durability: Durability,
+    ) -> Result<Vec<Option<u64>>> {
+        self.blocking(move |inner| inner.delete(ids, only_if.as_ref(), durability)).await
+    }
+
+    async fn expire(&self, now: Timestamp, limit: usize) -> Result<u64> {
+        self.blocking(move |inner| inner.expire(now, limit)).await
     }
 
     async fn set_payload(&self, writes: Vec<PayloadWrite>, durability: Durability) -> Result<Vec<Result<WriteAck>>> {

@@ -8,6 +8,7 @@ use super::values::timestamp_to_proto;
 use crate::collection::CollectionInfo;
 use crate::collection::backend::{BackendStats, CollectionBackend as _};
 use crate::collection::schema::{Field, FieldSource, FieldSpec, GenerationState, MediaOriginals};
+use crate::collection::{CollectionInfo, Expiry};
 use crate::types::{Error, Result};
 
 pub(in crate::rpc) fn field_from_proto(field: v1::FieldSpec) -> Result<FieldSpec> {
@@ -41,6 +42,15 @@ fn originals_to_proto(originals: MediaOriginals) -> v1::MediaOriginals {
     }
 }
 
+pub(in crate::rpc) fn expiry_from_proto(expiry: &v1::Expiry) -> Result<Expiry> {
+    let path = path_from_proto(&expiry.path).map_err(|error| error.within("expiry"))?;
+    Ok(Expiry { path, after_seconds: expiry.after_seconds })
+}
+
+fn expiry_to_proto(expiry: &Expiry) -> v1::Expiry {
+    v1::Expiry { path: expiry.path.to_string(), after_seconds: expiry.after_seconds }
+}
+
 pub(in crate::rpc) fn collection_to_proto(info: CollectionInfo) -> v1::Collection {
     let (stats, state, problem) = match &info.backend {
         Ok(backend) => (backend.stats(), v1::CollectionState::Ready, String::new()),
@@ -63,6 +73,7 @@ pub(in crate::rpc) fn collection_to_proto(info: CollectionInfo) -> v1::Collectio
         default_field: schema.default_field.clone(),
         created: Some(timestamp_to_proto(schema.created)),
         payload_indexes: stats.payload_indexes.into_iter().map(payload_index_to_proto).collect(),
+        expiry: schema.expiry.as_ref().map(expiry_to_proto),
         ..described
     }
 }

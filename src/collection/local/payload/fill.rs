@@ -83,6 +83,16 @@ impl LocalCollection {
                 name: format!("{} ({}); collection {} has {known}", spec.path, spec.kind.name(), schema.name),
             }
         })?;
+        if schema.expiry.as_ref().is_some_and(|expiry| expiry.index() == *spec) {
+            return Err(Error::FailedPrecondition {
+                reason: "INDEX_IN_USE",
+                message: format!(
+                    "items of collection {} end by {}, which takes this index; end that first with SetExpiry or `pictor collection \
+                     expire {} --never`",
+                    schema.name, spec.path, schema.name
+                ),
+            });
+        }
         let dropped = schema.payload_indexes.remove(at);
         let id = dropped.id;
         inner.change_schema(
