@@ -4,10 +4,12 @@
 //! - [`ingest`]: readers, the resuming upload, the journal.
 //! - [`eval`]: queries with known answers and what their ranks say. [`watch`]: following a job.
 //! - [`json`], [`render`]: how values, items and collections are written in JSON. [`answer`]: how a search's answer is written.
+//! - [`attention`]: what an operator should look at.
 //! - [`field_flags`], [`ranking_flags`]: flags that say much in little, such as `--text-field` and `--boost`.
 //! - [`context`], [`output`], [`failure`]: what every command needs: a connection, stdout, errors and exit codes.
 
 pub mod answer;
+pub mod attention;
 pub mod cmd;
 pub mod context;
 pub mod eval;

@@ -44,6 +44,10 @@ pub struct EngineStats {
     /// Bytes of the weights of loaded encoders.
     pub encoder_bytes: u64,
     pub store_bytes: u64,
+    /// Bytes that are left on the disk, and of those the ones that writers leave free.
+    pub disk_left: Option<(u64, u64)>,
+    /// What keeps the server from serving in full, one sentence each.
+    pub problems: Vec<String>,
     pub resident_bytes: u64,
     pub uptime_seconds: u64,
 }
@@ -110,6 +114,8 @@ impl Engine {
                 .collect(),
             encoder_bytes: engine.encoders().weight_bytes(),
             store_bytes: folder_bytes(engine.shared.store.folder()),
+            disk_left: engine.shared.store.room(),
+            problems: engine.problems(),
             resident_bytes: resident_bytes(),
             uptime_seconds: engine.shared.clock.elapsed().as_secs(),
         };

@@ -70,6 +70,9 @@ impl Admin for AdminService {
             store_bytes: stats.store_bytes,
             resident_bytes: stats.resident_bytes,
             uptime_seconds: stats.uptime_seconds,
+            problems: stats.problems,
+            disk_free_bytes: stats.disk_left.map(|(free, _)| free),
+            disk_reserve_bytes: stats.disk_left.map_or(0, |(_, reserve)| reserve),
         })
     }
 

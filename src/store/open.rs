@@ -180,6 +180,12 @@ impl Store {
     }
 
     /// Gives the room of a dropped generation back to the disk. Blocks while what is left is written anew.
+    /// Bytes that are left on the disk, and of those the ones that writers leave free; `None` if the system does not tell.
+    #[must_use]
+    pub fn room(&self) -> Option<(u64, u64)> {
+        self.shared.room.left()
+    }
+
     ///
     /// # Errors
     /// [`Error::Storage`], [`Error::StorageFull`].

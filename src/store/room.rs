@@ -32,13 +32,18 @@ impl Room {
         Self { folder: folder.to_owned(), reserve, looked: Mutex::new(None) }
     }
 
+    /// Bytes that are left, and of those the ones that writers leave free; `None` if the system does not tell.
+    pub(super) fn left(&self) -> Option<(u64, u64)> {
+        let Space { free, all } = self.space()?;
+        Some((free, self.reserve.unwrap_or_else(|| RESERVE.min(all / SHARE))))
+    }
+
     /// Refuses what would take `bytes` more if less than the reserve would be left; a system that does not tell refuses nothing.
     ///
     /// # Errors
     /// [`Error::StorageFull`].
     pub(super) fn check(&self, bytes: u64) -> Result<()> {
-        let Some(Space { free, all }) = self.space() else { return Ok(()) };
-        let reserve = self.reserve.unwrap_or_else(|| RESERVE.min(all / SHARE));
+        let Some((free, reserve)) = self.left() else { return Ok(()) };
         if free >= reserve.saturating_add(bytes) {
             return Ok(());
         }
