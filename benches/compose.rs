@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use pictor::collection::backend::{Durability, Selection, UpsertMode};
+use pictor::collection::backend::{Durability, Selection};
 use pictor::collection::schema::{FieldSource, FieldSpec, MediaOriginals};
 use pictor::compose::{Composers, Part};
 use pictor::engine::{CollectionSpec, Engine, EngineSettings};
 use pictor::image::ImageRule;
-use pictor::ingest::{NewItem, NewMedia};
+use pictor::ingest::{NewItem, NewMedia, UpsertSettings};
 use pictor::model::combiner::{CombinerConfig, CombinerFeatures, MODEL_TYPE};
 use pictor::model::{Description, DeviceChoice, PrecisionChoice, folder};
 use pictor::resources::Resources;
@@ -120,7 +120,14 @@ async fn searches(models: &Path, data: &Path) {
             media: vec![NewMedia { data: picture.clone(), name: String::new() }],
             ..NewItem::default()
         };
-        let stored = engine.upsert("bench", vec![Ok(item)], UpsertMode::Upsert, Durability::Async, None).await;
+        let stored = engine
+            .upsert(
+                "bench",
+                vec![Ok(item)],
+                UpsertSettings { durability: Durability::Async, ..UpsertSettings::default() },
+                None,
+            )
+            .await;
         stored.expect("stored");
     }
     for repeat in 1..=REPEATS {

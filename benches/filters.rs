@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use filters::{FACETS, FilterSet, LIMIT, Question, best_of};
 use pictor::collection::backend::{
-    CollectionBackend, Durability, ItemWrite, PartVector, QueryKind, SearchParams, SearchReply, UpsertMode, VectorQuery,
+    CollectionBackend, Durability, Indexing, ItemWrite, PartVector, QueryKind, SearchParams, SearchReply, UpsertMode,
+    VectorQuery,
 };
 use pictor::collection::schema::{FieldSource, FieldSpec};
 use pictor::collection::{Catalog, CatalogSettings, NewCollection, NewField, stopped};
@@ -64,6 +65,7 @@ fn write(set: &FilterSet, item: usize) -> ItemWrite {
         parts: vec![(part.clone(), hash.as_bytes()[..16].try_into().expect("16 of 32 bytes"))],
         vectors: vec![PartVector { field: FIELD.to_owned(), generation: 1, part, vector }],
         mode: UpsertMode::Upsert,
+        indexing: Indexing::AtOnce,
         if_version: None,
     }
 }

@@ -1,5 +1,6 @@
 //! Vectors through gRPC streams, durable before they are acknowledged: a burst of 100,000, then as fast as the server takes them, with searches
-//! beside; or, with `--minutes N`, a soak of writes, searches and deletes. 512 numbers, one JSON object a line.
+//! beside; with `--bulk`, a first load of 200,000 as bulk writes beside ordinary ones; or, with `--minutes N`, a soak of writes, searches and deletes.
+//! 512 numbers, one JSON object a line.
 
 mod support;
 
@@ -12,14 +13,20 @@ use pictor_proto::client::Client;
 use pictor_proto::v1;
 use support::{clustered, start};
 use tokio_stream::wrappers::ReceiverStream;
+use tonic_types::StatusExt as _;
 
 const DIMENSION: usize = 512;
 /// Distinct vectors; ids go on.
 const POOL: usize = 100_000;
 const BATCH: usize = 500;
 const STREAMS: usize = 2;
+/// Of a first load.
+const LOADED: usize = 200_000;
+const BULK_BATCH: usize = 5_000;
 /// Searches a second beside the writers.
 const SEARCHES: f64 = 50.0;
+/// Writers that begin may burst; then they are paced.
+const BEGINNING: Duration = Duration::from_secs(60);
 const SUSTAINED: Duration = Duration::from_secs(60);
 const REPEATS: usize = 3;
 /// Of a soak: items that stay, writes a second, seconds between two lines.
@@ -43,13 +50,24 @@ async fn create(client: &Client) {
     client.collections.clone().create_collection(request).await.expect("created");
 }
 
+/// How writers write.
+#[derive(Clone, Copy)]
+struct Manner {
+    batch: usize,
+    indexing: v1::Indexing,
+}
+
+const AT_ONCE: Manner = Manner { batch: BATCH, indexing: v1::Indexing::AtOnce };
+
 /// Writes batches from `first` on until `end` says so; gives how many items were acknowledged, and refusals.
 async fn write(
     address: String,
     vectors: Arc<Vec<Vec<f32>>>,
     next: Arc<AtomicU64>,
+    manner: Manner,
     end: impl Fn(usize) -> bool + Send + 'static,
 ) -> (u64, u64) {
+    let size = manner.batch;
     let client = Client::connect(&address, None).await.expect("a connection");
     let (send, receive) = tokio::sync::mpsc::channel(4);
     let (again, mut refused) = tokio::sync::mpsc::unbounded_channel::<(u64, u32)>();
@@ -59,24 +77,25 @@ async fn write(
             let batch = match refused.try_recv() {
                 Ok((batch, wait)) => {
                     tokio::time::sleep(Duration::from_millis(wait.into())).await;
-                    if end(batch as usize * BATCH) {
+                    if end(batch as usize * size) {
                         return;
                     }
                     batch
                 }
                 Err(_) => {
                     let batch = next.fetch_add(1, Ordering::Relaxed);
-                    if end(batch as usize * BATCH) {
+                    if end(batch as usize * size) {
                         return;
                     }
                     batch
                 }
             };
-            let items = (batch as usize * BATCH..(batch as usize + 1) * BATCH).map(|number| item(&vectors, number));
+            let items = (batch as usize * size..(batch as usize + 1) * size).map(|number| item(&vectors, number));
             let upsert = v1::UpsertRequest {
                 collection: "bench".to_owned(),
                 items: items.collect(),
                 durability: v1::Durability::Sync as i32,
+                indexing: manner.indexing as i32,
                 ..Default::default()
             };
             if send.send(v1::UpsertStreamRequest { batch, upsert: Some(upsert) }).await.is_err() {
@@ -151,6 +170,12 @@ async fn index(client: &Client) -> v1::IndexStats {
     stats.collections[0].indexes[0].clone()
 }
 
+/// Every write has its number.
+async fn version(client: &Client) -> u64 {
+    let stats = client.admin.clone().get_stats(v1::GetStatsRequest {}).await.expect("stats").into_inner();
+    stats.collections[0].version
+}
+
 /// Lets `work` run with searches beside it.
 async fn beside<T>(address: &str, vectors: &Arc<Vec<Vec<f32>>>, work: impl Future<Output = T>) -> (T, Searches) {
     let stop = Arc::new(AtomicBool::new(false));
@@ -164,10 +189,11 @@ async fn writers(
     address: &str,
     vectors: &Arc<Vec<Vec<f32>>>,
     next: &Arc<AtomicU64>,
+    manner: Manner,
     end: impl Fn(usize) -> bool + Clone + Send + 'static,
 ) -> (u64, u64) {
     let tasks: Vec<_> = (0..STREAMS)
-        .map(|_| tokio::spawn(write(address.to_owned(), Arc::clone(vectors), Arc::clone(next), end.clone())))
+        .map(|_| tokio::spawn(write(address.to_owned(), Arc::clone(vectors), Arc::clone(next), manner, end.clone())))
         .collect();
     let mut sum = (0, 0);
     for task in tasks {
@@ -184,7 +210,7 @@ async fn burst(repeat: usize, vectors: &Arc<Vec<Vec<f32>>>) {
     create(&client).await;
     let next = Arc::new(AtomicU64::new(0));
     let begin = Instant::now();
-    let (acknowledged, refused) = writers(&address, vectors, &next, |first| first >= POOL).await;
+    let (acknowledged, refused) = writers(&address, vectors, &next, AT_ONCE, |first| first >= POOL).await;
     let seconds = begin.elapsed().as_secs_f64();
     let tail = index(&client).await.tail_vectors;
     println!(
@@ -200,19 +226,53 @@ async fn burst(repeat: usize, vectors: &Arc<Vec<Vec<f32>>>) {
         serde_json::json!({"bench": "ingest_load", "kind": "indexed", "repeat": repeat, "seconds": begin.elapsed().as_secs_f64()})
     );
     let ((), mut idle) = beside(&address, vectors, tokio::time::sleep(Duration::from_secs(10))).await;
-    let until = Instant::now() + SUSTAINED;
+    let until = Instant::now() + BEGINNING + SUSTAINED;
     next.store((POOL / BATCH) as u64, Ordering::Relaxed);
-    let begin = Instant::now();
-    let work = writers(&address, vectors, &next, move |_| Instant::now() >= until);
-    let ((acknowledged, refused), mut busy) = beside(&address, vectors, work).await;
+    let work = {
+        let (address, vectors) = (address.clone(), Arc::clone(vectors));
+        tokio::spawn(async move { writers(&address, &vectors, &next, AT_ONCE, move |_| Instant::now() >= until).await })
+    };
+    let ((), mut beginning) = beside(&address, vectors, tokio::time::sleep(BEGINNING)).await;
+    let (begin, before) = (Instant::now(), version(&client).await);
+    let ((), mut busy) = beside(&address, vectors, tokio::time::sleep_until(until.into())).await;
+    let (seconds, acknowledged) = (begin.elapsed().as_secs_f64(), version(&client).await - before);
     let report = index(&client).await;
+    let (_, refused) = work.await.expect("no panic");
     println!(
         "{}",
         serde_json::json!({"bench": "ingest_load", "kind": "sustained", "repeat": repeat, "vectors": acknowledged, "refused": refused,
-            "vectors_per_s": acknowledged as f64 / begin.elapsed().as_secs_f64(), "tail_after": report.tail_vectors,
+            "vectors_per_s": acknowledged as f64 / seconds, "beginning_p99_ms": quantile(&mut beginning, 0.99), "tail_after": report.tail_vectors,
             "segments_after": report.segments, "idle_p50_ms": quantile(&mut idle, 0.5), "idle_p99_ms": quantile(&mut idle, 0.99),
             "p50_ms": quantile(&mut busy, 0.5), "p99_ms": quantile(&mut busy, 0.99), "idle_index_us": idle.index_us,
             "index_us": busy.index_us})
+    );
+}
+
+/// A first load: until it is stored, and until searches find all of it.
+async fn load(repeat: usize, vectors: &Arc<Vec<Vec<f32>>>, (kind, manner): (&str, Manner)) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (server, address) = start(folder.path(), &[]).await;
+    let client = Client::connect(&address, None).await.expect("a connection");
+    create(&client).await;
+    let next = Arc::new(AtomicU64::new(0));
+    let begin = Instant::now();
+    let (acknowledged, refused) = writers(&address, vectors, &next, manner, |first| first >= LOADED).await;
+    let stored = begin.elapsed().as_secs_f64();
+    loop {
+        let report = index(&client).await;
+        if report.tail_vectors < 20_000 && report.deferred_vectors == 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let indexed = begin.elapsed().as_secs_f64();
+    let io = std::fs::read_to_string(format!("/proc/{}/io", server.0.id())).unwrap_or_default();
+    let written = io.lines().find_map(|line| line.strip_prefix("write_bytes: ")?.parse::<u64>().ok());
+    println!(
+        "{}",
+        serde_json::json!({"bench": "ingest_load", "kind": kind, "repeat": repeat, "vectors": acknowledged, "refused": refused,
+            "seconds": stored, "vectors_per_s": acknowledged as f64 / stored, "indexed_seconds": indexed,
+            "written_mib": written.unwrap_or(0) >> 20, "segments": index(&client).await.segments})
     );
 }
 
@@ -227,23 +287,37 @@ fn folder_bytes(folder: &Path) -> u64 {
         .sum()
 }
 
+/// Stores items, and waits as long as the server asks for when it has no room; gives how often.
+async fn upsert(client: &Client, items: Vec<v1::Item>) -> u64 {
+    for refused in 0.. {
+        let request = v1::UpsertRequest { collection: "bench".to_owned(), items: items.clone(), ..Default::default() };
+        match client.items.clone().upsert(request).await {
+            Ok(_) => return refused,
+            Err(status) => {
+                let details = status.get_error_details();
+                let wait = details.retry_info().and_then(|info| info.retry_delay);
+                tokio::time::sleep(wait.unwrap_or_else(|| panic!("{status}"))).await;
+            }
+        }
+    }
+    unreachable!("it is asked until it is stored")
+}
+
 async fn soak(minutes: u64, vectors: &Arc<Vec<Vec<f32>>>) {
     let folder = tempfile::tempdir().expect("a folder");
     let (server, address) = start(folder.path(), &["--memory", MEMORY]).await;
     let client = Client::connect(&address, None).await.expect("a connection");
     create(&client).await;
     let begin = Instant::now();
-    let (mut number, mut deleted) = (0_usize, 0_usize);
+    let (mut number, mut deleted, mut refused) = (0_usize, 0_usize, 0);
     while begin.elapsed() < Duration::from_secs(60 * minutes) {
         let work = async {
             let until = Instant::now() + EVERY;
             while Instant::now() < until {
                 let due = begin + Duration::from_secs_f64(number as f64 / RATE);
                 tokio::time::sleep_until(due.into()).await;
-                let items = (number..number + BATCH).map(|number| item(vectors, number)).collect();
-                let request =
-                    v1::UpsertRequest { collection: "bench".to_owned(), items, ..v1::UpsertRequest::default() };
-                client.items.clone().upsert(request).await.expect("stored");
+                refused +=
+                    upsert(&client, (number..number + BATCH).map(|number| item(vectors, number)).collect()).await;
                 number += BATCH;
                 if number > LIVE + deleted {
                     let ids = (deleted..deleted + BATCH).map(|number| format!("{number:09}")).collect();
@@ -263,7 +337,7 @@ async fn soak(minutes: u64, vectors: &Arc<Vec<Vec<f32>>>) {
         println!(
             "{}",
             serde_json::json!({"bench": "ingest_load", "kind": "soak", "seconds": begin.elapsed().as_secs(), "written": number,
-                "live": number - deleted, "resident_mib": resident.unwrap_or(0) / 1024,
+                "refused": refused, "live": number - deleted, "resident_mib": resident.unwrap_or(0) / 1024,
                 "descriptors": std::fs::read_dir(format!("{process}/fd")).map_or(0, Iterator::count),
                 "disk_mib": folder_bytes(folder.path()) >> 20, "tail": report.tail_vectors, "segments": report.segments,
                 "marked": report.deleted_vectors, "p50_ms": quantile(&mut latencies, 0.5), "p99_ms": quantile(&mut latencies, 0.99)})
@@ -275,11 +349,22 @@ async fn soak(minutes: u64, vectors: &Arc<Vec<Vec<f32>>>) {
 async fn main() {
     let vectors = Arc::new(clustered(POOL, POOL, DIMENSION));
     let arguments: Vec<String> = std::env::args().collect();
-    let minutes = arguments.iter().position(|argument| argument == "--minutes").and_then(|at| arguments.get(at + 1));
-    match minutes.map(|minutes| minutes.parse().expect("minutes")) {
+    let after = |flag: &str| {
+        let value = arguments.get(arguments.iter().position(|argument| argument == flag)? + 1)?;
+        Some(value.parse::<u64>().expect("a number"))
+    };
+    let repeats = after("--repeats").map_or(REPEATS, |repeats| repeats as usize);
+    match after("--minutes") {
         Some(minutes) => soak(minutes, &vectors).await,
+        None if arguments.iter().any(|argument| argument == "--bulk") => {
+            for repeat in 1..=repeats {
+                load(repeat, &vectors, ("first load, at once", AT_ONCE)).await;
+                let bulk = Manner { batch: BULK_BATCH, indexing: v1::Indexing::Deferred };
+                load(repeat, &vectors, ("first load, in bulk", bulk)).await;
+            }
+        }
         None => {
-            for repeat in 1..=REPEATS {
+            for repeat in 1..=repeats {
                 burst(repeat, &vectors).await;
             }
         }

@@ -85,6 +85,9 @@ filters() {
 
 ingest_load() { bench ingest_load; }
 
+# A first load as bulk writes beside ordinary ones; ten minutes.
+bulk() { bench ingest_load -- --bulk; }
+
 # Half an hour.
 soak() { bench ingest_load -- --minutes 30; }
 

@@ -70,6 +70,7 @@ pub struct Metrics {
     index_bytes: Family<CollectionLabels, Gauge>,
     segment_bytes: Family<CollectionLabels, Gauge>,
     tail_vectors: Family<CollectionLabels, Gauge>,
+    deferred_vectors: Family<CollectionLabels, Gauge>,
     self_retrieval: Family<IndexLabels, Gauge<f64, AtomicU64>>,
     recall: Family<RecallLabels, Gauge<f64, AtomicU64>>,
     encoder_queue: Family<EncoderLabels, Gauge>,
@@ -106,6 +107,7 @@ impl Default for Metrics {
         let index_bytes = by_collection("index_bytes", "Memory of the indexes");
         let segment_bytes = by_collection("segment_bytes", "Files of the indexes");
         let tail_vectors = by_collection("tail_vectors", "Vectors that are compared one by one");
+        let deferred_vectors = by_collection("deferred_vectors", "Vectors of bulk writes that no search finds yet");
         let self_retrieval = Family::default();
         registry.register(
             "index_self_retrieval",
@@ -139,6 +141,7 @@ impl Default for Metrics {
             index_bytes,
             segment_bytes,
             tail_vectors,
+            deferred_vectors,
             self_retrieval,
             recall,
             encoder_queue,
@@ -183,9 +186,8 @@ impl Metrics {
     /// [`Error::Internal`] if formatting fails.
     pub fn render(&self, stats: &EngineStats) -> Result<String> {
         let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
-        for family in [&self.items, &self.vectors, &self.index_bytes, &self.segment_bytes, &self.tail_vectors] {
-            family.clear();
-        }
+        let by_collection = [&self.items, &self.vectors, &self.index_bytes, &self.segment_bytes];
+        by_collection.into_iter().chain([&self.tail_vectors, &self.deferred_vectors]).for_each(Family::clear);
         self.self_retrieval.clear();
         self.recall.clear();
         for (collection, stats) in &stats.collections {
@@ -196,6 +198,7 @@ impl Metrics {
             let sum = |of: fn(&IndexReport) -> u64| gauge(stats.indexes.iter().map(of).sum());
             self.segment_bytes.get_or_create(&labels).set(sum(|index| index.segment_bytes));
             self.tail_vectors.get_or_create(&labels).set(sum(|index| index.tail_vectors));
+            self.deferred_vectors.get_or_create(&labels).set(sum(|index| index.deferred_vectors));
             for index in &stats.indexes {
                 self.set_index(collection, index);
             }

@@ -6,6 +6,7 @@ use pictor_proto::v1::value::Kind;
 use serde_json::{Map, Value, json};
 
 use crate::json::{payload_to_json, short_float, struct_to_json, timestamp_text, value_to_json};
+use crate::units;
 
 /// A part as `{"kind", "name", "index"}`.
 #[must_use]
@@ -79,16 +80,15 @@ pub fn collection(collection: &v1::Collection) -> Value {
         "fields": collection.fields.iter().map(field).collect::<Vec<_>>(),
         "payload_indexes": collection.payload_indexes.iter().map(payload_index).collect::<Vec<_>>(),
     });
-    if !collection.problem.is_empty() {
     if let Some(expiry) = &collection.expiry {
         object["expiry"] = json!({ "path": expiry.path, "after_seconds": expiry.after_seconds });
     }
+    if !collection.problem.is_empty() {
         object["problem"] = collection.problem.clone().into();
     }
     object
 }
 
-/// The state as a word.
 /// When items end, as a sentence's end.
 #[must_use]
 pub fn expiry(expiry: &v1::Expiry) -> String {
@@ -98,6 +98,7 @@ pub fn expiry(expiry: &v1::Expiry) -> String {
     }
 }
 
+/// The state as a word.
 #[must_use]
 pub fn collection_state(collection: &v1::Collection) -> &'static str {
     match collection.state() {

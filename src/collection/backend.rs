@@ -15,7 +15,7 @@ pub use crate::index::{KindReport, QueryKind};
 use crate::types::filter::{Filter, Mismatches, Path};
 use crate::types::payload_index::PayloadKind;
 use crate::types::vector::UnitVector;
-use crate::types::{ItemId, MediaInfo, PartRef, Payload, Result, Value};
+use crate::types::{ItemId, MediaInfo, PartRef, Payload, Result, Timestamp, Value};
 
 /// How long an acknowledged write lasts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,6 +33,17 @@ pub enum UpsertMode {
     Upsert,
     Insert,
     Update,
+}
+
+/// When searches find what was written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Indexing {
+    /// As soon as it is acknowledged.
+    #[default]
+    AtOnce,
+    /// Bulk mode: some time after no such write has come for a while. Writers are neither slowed nor refused for the sake of the index, and what
+    /// was written in large batches is indexed in large pieces.
+    Deferred,
 }
 
 /// The first 16 bytes of the BLAKE3 of a part's content; equal content is not encoded again.
@@ -66,6 +77,7 @@ pub struct ItemWrite {
     pub parts: Vec<(PartRef, ContentHash)>,
     pub vectors: Vec<PartVector>,
     pub mode: UpsertMode,
+    pub indexing: Indexing,
     /// The stored version that the caller saw; 0 means that the item must not exist.
     pub if_version: Option<u64>,
 }
@@ -277,6 +289,8 @@ pub struct SearchReply {
     pub hits: Vec<Vec<BackendHit>>,
     /// True if every vector was compared.
     pub exact: bool,
+    /// Vectors that wait to be indexed and were not searched.
+    pub deferred: u64,
     pub mismatches: Mismatches,
     /// If there was a filter.
     pub plan: Option<FilterPlan>,
@@ -293,6 +307,10 @@ pub struct IndexReport {
     pub vectors: u64,
     /// Of those, the ones that stand in no segment yet; they are compared one by one.
     pub tail_vectors: u64,
+    /// Vectors that a tail may hold before writes are refused.
+    pub tail_capacity: u64,
+    /// Vectors of bulk writes that searches do not find yet.
+    pub deferred_vectors: u64,
     pub segments: u64,
     /// Bytes of the segments' files.
     pub segment_bytes: u64,

@@ -68,6 +68,7 @@ impl Catalog {
     pub fn open(store: Store, settings: CatalogSettings) -> Result<Self> {
         let mut entries = Entries::default();
         let mut names = BTreeMap::new();
+        remove_undrawn_vectors(&store)?;
         {
             let snapshot = store.snapshot();
             let schemas = snapshot.schemas()?;
@@ -285,7 +286,6 @@ impl Catalog {
         }
     }
 
-    /// Changes the generations of a field; durable on return. What is dropped leaves the disk at once.
     /// Says when items of a collection end by themselves; durable on return.
     ///
     /// # Errors
@@ -297,6 +297,7 @@ impl Catalog {
         self.get(collection)
     }
 
+    /// Changes the generations of a field; durable on return. What is dropped leaves the disk at once.
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::FailedPrecondition`] with `GENERATION_IS_BUILDING`, `GENERATION_IS_CURRENT` or
@@ -403,6 +404,29 @@ impl Entries {
         let of_name = self.aliases.iter().filter(|(_, target)| *target == name);
         of_name.map(|(alias, _)| alias.clone()).collect()
     }
+}
+
+/// Removes vectors of bulk writes that did not come to their end. A collection that cannot be read keeps its own.
+fn remove_undrawn_vectors(store: &Store) -> Result<()> {
+    let snapshot = store.snapshot();
+    for (id, json) in snapshot.schemas()? {
+        let (Ok(schema), Ok(counters)) = (serde_json::from_slice::<CollectionSchema>(&json), snapshot.counters(id))
+        else {
+            continue;
+        };
+        for field in &schema.fields {
+            for generation in &field.generations {
+                if store.remove_undrawn_vectors(id, (field.id, generation.number), counters.next_internal)? {
+                    tracing::info!(
+                        collection = schema.name,
+                        field = field.name,
+                        "vectors of an unfinished bulk write are removed"
+                    );
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Removes segments of what was dropped. A collection that cannot be read keeps its own.

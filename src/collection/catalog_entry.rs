@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::LocalCollection;
 use super::schema::{
-    CollectionSchema, Field, FieldSource, FieldSpec, Generation, GenerationState, MediaOriginals, check_fields,
+    CollectionSchema, Field, FieldSource, FieldSpec, Generation, GenerationState, MediaOriginals, PayloadIndex,
+    PayloadIndexState, check_fields,
 };
 use super::{Expiry, LocalCollection};
 use crate::store::unique_id;

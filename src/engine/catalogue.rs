@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use super::Engine;
 use super::generations::check_originals;
+use crate::collection::backend::CollectionBackend as _;
 use crate::collection::schema::{FieldSource, FieldSpec, GenerationState, MediaOriginals, check_fields};
 use crate::collection::{AliasChange, Catalog, CollectionInfo, Expiry, GenerationSpec, NewCollection, NewField};
 use crate::jobs::{PayloadIndexJob, ReembedSpec};
 use crate::store::JobRecord;
 use crate::types::payload_index::PayloadIndexSpec;
-use crate::types::{Error, Result};
+use crate::types::{Error, Result, Timestamp};
 
 /// A collection as a caller describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,13 +21,13 @@ pub struct CollectionSpec {
     pub media_originals: MediaOriginals,
     /// Empty: the first field.
     pub default_field: String,
-}
     pub expiry: Option<Expiry>,
+}
 
-impl Engine {
 /// Items that one step of the removal of ended items takes.
 const EXPIRE_STEP: usize = 1_000;
 
+impl Engine {
     /// Makes a collection. Encoders are resolved to their present revision and stay bound to it.
     ///
     /// # Errors
@@ -43,8 +44,8 @@ const EXPIRE_STEP: usize = 1_000;
             fields,
             media_originals: spec.media_originals,
             default_field: spec.default_field,
-        };
             expiry: spec.expiry,
+        };
         self.with_catalog(move |catalog| catalog.create(new)).await
     }
 
@@ -147,7 +148,6 @@ const EXPIRE_STEP: usize = 1_000;
         }
     }
 
-    /// Removes an index on payloads.
     /// Says when items of a collection end by themselves; `None`: never.
     ///
     /// # Errors
@@ -176,6 +176,7 @@ const EXPIRE_STEP: usize = 1_000;
         all
     }
 
+    /// Removes an index on payloads.
     ///
     /// # Errors
     /// [`Error::NotFound`].

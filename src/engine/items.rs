@@ -8,9 +8,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as CURSOR;
 
 use super::Engine;
 use crate::collection::backend::{
-    Durability, FacetReply, OrderBy, PayloadChange, PayloadWrite, Selection, StoredItem, UpsertMode, WriteAck,
+    Durability, FacetReply, OrderBy, PayloadChange, PayloadWrite, Selection, StoredItem, WriteAck,
 };
-use crate::ingest::{self, NewItem, Upserted};
+use crate::ingest::{self, NewItem, UpsertSettings, Upserted};
 use crate::types::filter::{Filter, Path};
 use crate::types::limits::{FACET_VALUES, FACETS, IDS, REPLY_MEDIA_BYTES, SCROLL_ITEMS};
 use crate::types::value::check_payload;
@@ -44,12 +44,11 @@ impl Engine {
         &self,
         collection: &str,
         items: Vec<Result<NewItem>>,
-        mode: UpsertMode,
-        durability: Durability,
+        settings: UpsertSettings,
         deadline: Option<Instant>,
     ) -> Result<Upserted> {
         let backend = self.backend(collection)?;
-        ingest::upsert(&backend, self.encoders(), items, mode, durability, deadline).await
+        ingest::upsert(&backend, self.encoders(), items, settings, deadline).await
     }
 
     /// Reads items; `None` for an id that is not stored.
@@ -71,7 +70,7 @@ impl Engine {
     /// # Errors
     /// [`Error::LimitExceeded`], [`Error::InvalidArgument`], whatever the store reports.
     pub async fn delete(&self, collection: &str, ids: &[String], durability: Durability) -> Result<Deleted> {
-        let versions = self.backend(collection)?.delete(check_ids(ids)?, durability).await?;
+        let versions = self.backend(collection)?.delete(check_ids(ids)?, None, durability).await?;
         Ok(Deleted {
             items: versions.iter().flatten().count() as u64,
             version: versions.into_iter().flatten().max().unwrap_or(0),
@@ -98,7 +97,7 @@ impl Engine {
             }
             let page = backend.scroll(after, Some(filter.clone()), DELETE_STEP, Selection::default()).await?;
             let ids = page.items.into_iter().map(|item| item.id).collect();
-            let versions = backend.delete(ids, durability).await?;
+            let versions = backend.delete(ids, Some(filter.clone()), durability).await?;
             deleted.items += versions.iter().flatten().count() as u64;
             deleted.version = versions.into_iter().flatten().max().unwrap_or(0).max(deleted.version);
             after = page.next;

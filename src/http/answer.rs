@@ -52,7 +52,7 @@ pub(super) fn search(answer: &SearchAnswer, collection: &str, form: &AnswerForm,
         "weights": answer.weights.iter().map(|weight| short_float(*weight)).collect::<Vec<_>>(),
         "lambdas": answer.lambdas.iter().map(|lambda| short_float(*lambda)).collect::<Vec<_>>(),
         "exact": answer.exact,
-        "warnings": answer.warnings,
+        "warnings": answer.warnings, "deferred_vectors": answer.deferred,
         "timings": {
             "encode_us": timings.encode.as_micros() as u64,
             "search_us": timings.search.as_micros() as u64,

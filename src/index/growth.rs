@@ -4,7 +4,9 @@ use std::time::Duration;
 
 /// So many segments are joined even while the tail waits.
 const MOST_SEGMENTS: usize = 8;
-/// While writes come, a segment joins a new one that has at least as many vectors already; every vector is then moved some log₂(n) times.
+/// While writes come, so many segments stand beside each other before any are joined: what is written and soon deleted again is never moved.
+const BUSY_SEGMENTS: usize = 4;
+/// Then a segment joins a new one that has at least as many vectors already; every vector is moved some log₂(n) times.
 const BUSY_RATIO: usize = 1;
 /// When nobody writes, also one with so many times as many.
 const IDLE_RATIO: usize = 4;
@@ -49,8 +51,8 @@ impl Growth {
     #[must_use]
     pub fn next(&self, (tail, chunk): (usize, usize), segments: &[SegmentSize], is_idle: bool) -> Option<SegmentPlan> {
         let is_due = tail >= self.seal_at;
-        let is_behind = tail >= self.seal_at.saturating_mul(2) && segments.len() < MOST_SEGMENTS;
-        if is_due && is_behind {
+        let is_behind = tail >= self.seal_at.saturating_mul(2);
+        if is_due && segments.len() < if is_behind { MOST_SEGMENTS } else { BUSY_SEGMENTS } {
             // The tail costs every search most; what is joined with it would make it wait.
             return Some(SegmentPlan { takes_tail: true, segments: vec![] });
         }
@@ -106,13 +108,14 @@ mod tests {
     }
 
     #[test]
-    fn a_long_tail_is_sealed_with_what_is_small_beside_it() {
+    fn a_long_tail_is_sealed_and_joined_with_what_is_small_when_there_are_many() {
         check(99, &[], false, None);
         check(100, &[], false, Some((true, &[])));
-        check(100, &[whole(100)], false, Some((true, &[0])));
-        check(100, &[whole(400), whole(100), whole(200)], false, Some((true, &[0, 1, 2])));
-        check(100, &[whole(400), whole(100)], false, Some((true, &[1])));
-        check(250, &[whole(400), whole(100)], false, Some((true, &[])));
+        check(100, &[whole(100)], false, Some((true, &[])));
+        check(100, &[whole(100), whole(100), whole(100)], false, Some((true, &[])));
+        check(100, &[whole(800), whole(400), whole(100), whole(200)], false, Some((true, &[0, 1, 2, 3])));
+        check(100, &[whole(900), whole(800), whole(400), whole(100)], false, Some((true, &[3])));
+        check(250, &[whole(900), whole(800), whole(400), whole(100)], false, Some((true, &[])));
     }
 
     #[test]

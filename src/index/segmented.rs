@@ -1,7 +1,7 @@
 //! The index of a field's generation: segments that do not change, and a tail of vectors that no segment holds yet.
 
-use std::collections::HashSet;
-use std::path::PathBuf;
+use std::collections::{BTreeSet, HashSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::graph::{Rows, Segment, SegmentSearch, SegmentWriter};
@@ -9,7 +9,7 @@ use super::sealed::Sealed;
 use super::{Canary, Candidates, FlatIndex, Found, Growth, IndexSearch, SegmentPlan, TopK, VectorIndex, VectorKey};
 use crate::{Error, Result};
 
-/// Vectors in segments and a tail; each key counts in one place only. What is removed from a segment is only marked.
+/// Vectors in segments and a tail, and keys of vectors that are to come; each key counts in one place only. What is removed from a segment is only marked.
 pub struct SegmentedIndex {
     dimension: usize,
     pool: Option<Arc<rayon::ThreadPool>>,
@@ -18,6 +18,8 @@ pub struct SegmentedIndex {
     chunk: usize,
     /// The oldest first.
     segments: Vec<Sealed>,
+    /// Stored vectors that no search finds until a segment is made of them.
+    deferred: BTreeSet<VectorKey>,
     begun: Option<Begun>,
     canary: Arc<Canary>,
 }
@@ -38,7 +40,26 @@ pub struct Sources {
     segments: Vec<(Arc<Segment>, Vec<u32>)>,
 }
 
+/// What a new segment has taken the place of. Letting go of so much memory takes a while, so searches should not wait for it.
+pub struct Replaced {
+    segments: Vec<Sealed>,
+    _begun: Begun,
+}
+
+impl Replaced {
+    /// The files that are not used any more.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.segments.iter().map(|sealed| sealed.segment().path())
+    }
+}
+
 impl Sources {
+    /// Vectors that were in the tail.
+    #[must_use]
+    pub fn from_tail(&self) -> usize {
+        self.writer.len()
+    }
+
     /// Collects the vectors; `None` if there are none.
     ///
     /// # Errors
@@ -59,7 +80,8 @@ impl SegmentedIndex {
     /// An empty index, whose tail becomes segments of about `chunk` vectors; large scans are split over `pool`.
     #[must_use]
     pub fn new(dimension: usize, chunk: usize, pool: Option<Arc<rayon::ThreadPool>>) -> Self {
-        Self { dimension, pool, tail: Vec::new(), chunk, segments: Vec::new(), begun: None, canary: Arc::default() }
+        let (tail, segments, deferred) = (Vec::new(), Vec::new(), BTreeSet::new());
+        Self { dimension, pool, tail, chunk, segments, deferred, begun: None, canary: Arc::default() }
     }
 
     /// The index of segments alone, the oldest first, with every key hidden until [`SegmentedIndex::confirm`] shows it.
@@ -110,6 +132,26 @@ impl SegmentedIndex {
         self.chunks().map(VectorIndex::len).sum()
     }
 
+    /// Vectors that wait, and that no search finds yet.
+    #[must_use]
+    pub fn deferred_len(&self) -> usize {
+        self.deferred.len()
+    }
+
+    /// Knows of new vectors that are to be in a segment later; until then no search finds them.
+    pub fn defer(&mut self, keys: impl IntoIterator<Item = VectorKey>) {
+        self.deferred.extend(keys);
+    }
+
+    /// Begins a segment of up to `limit` vectors that wait, the oldest; whoever calls reads them from the store as of now.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if a segment was begun already.
+    pub fn begin_deferred(&mut self, limit: usize) -> Result<Vec<VectorKey>> {
+        self.begin(None, Vec::new())?;
+        Ok(self.deferred.iter().take(limit).copied().collect())
+    }
+
     /// Everything that is in no segment.
     fn chunks(&self) -> impl Iterator<Item = &FlatIndex> {
         self.tail.iter().chain(self.frozen())
@@ -131,9 +173,12 @@ impl SegmentedIndex {
         self.begun.as_ref()?.frozen.as_ref()
     }
 
-    /// True if this vector is what the index holds under the key.
+    /// True if this vector is what the index holds under the key, or will hold because the store does.
     #[must_use]
     pub fn holds(&self, key: VectorKey, vector: &[f32], rows: &mut Rows) -> bool {
+        if self.deferred.contains(&key) {
+            return true;
+        }
         if let Some(found) = self.chunks().find_map(|chunk| chunk.get(key)) {
             return found == vector;
         }
@@ -156,14 +201,25 @@ impl SegmentedIndex {
     /// # Errors
     /// [`Error::Internal`] if one was begun already.
     pub fn begin_segment(&mut self, plan: &SegmentPlan) -> Result<()> {
+        let of_place = |&place: &usize| Some(Arc::clone(self.segments.get(place)?.segment()));
+        let sources = plan.segments.iter().filter_map(of_place).collect();
+        let takes_tail = plan.takes_tail && !self.tail.is_empty() && self.begun.is_none();
+        let frozen = takes_tail.then(|| self.tail.remove(0));
+        self.begin(frozen, sources)
+    }
+
+    fn begin(&mut self, frozen: Option<FlatIndex>, sources: Vec<Arc<Segment>>) -> Result<()> {
         if self.begun.is_some() {
             return Err(Error::Internal("two segments of one index were begun at once".to_owned()));
         }
-        let of_place = |&place: &usize| Some(Arc::clone(self.segments.get(place)?.segment()));
-        let sources = plan.segments.iter().filter_map(of_place).collect();
-        let frozen = (plan.takes_tail && !self.tail.is_empty()).then(|| self.tail.remove(0));
         self.begun = Some(Begun { frozen, sources, removed: HashSet::new(), inserted: HashSet::new() });
         Ok(())
+    }
+
+    /// True while a segment is being made.
+    #[must_use]
+    pub fn is_begun(&self) -> bool {
+        self.begun.is_some()
     }
 
     /// What the segment that was begun is made of, if nothing has changed since.
@@ -188,23 +244,24 @@ impl SegmentedIndex {
         }
     }
 
-    /// Puts a segment in the place of what it was made of, or lets go of that if nothing was left of it; gives the files that are not used
-    /// any more.
+    /// Puts a segment in the place of what it was made of, or lets go of that if nothing was left of it; gives what is not used any more.
     ///
     /// # Errors
     /// [`Error::Internal`] if no segment was begun.
-    pub fn publish(&mut self, segment: Option<Segment>) -> Result<Vec<PathBuf>> {
+    pub fn publish(&mut self, segment: Option<Segment>) -> Result<Replaced> {
         let begun = self.begun.take().ok_or_else(not_begun)?;
         let is_source = |sealed: &mut Sealed| begun.sources.iter().any(|source| Arc::ptr_eq(source, sealed.segment()));
-        let replaced: Vec<PathBuf> =
-            self.segments.extract_if(.., is_source).map(|sealed| sealed.segment().path().to_owned()).collect();
+        let segments: Vec<Sealed> = self.segments.extract_if(.., is_source).collect();
         if let Some(segment) = segment {
+            if !self.deferred.is_empty() {
+                (0..segment.n_keys() as u32).for_each(|place| _ = self.deferred.remove(&segment.key(place)));
+            }
             let mut sealed = Sealed::new(Arc::new(segment), false);
             begun.removed.iter().for_each(|&item| sealed.hide_item(item));
             begun.inserted.iter().for_each(|&key| sealed.hide(key));
             self.segments.push(sealed);
         }
-        Ok(replaced)
+        Ok(Replaced { segments, _begun: begun })
     }
 
     /// Lets go of a segment and gives its keys that counted; whoever calls puts their vectors in again. A segment that is being made of it
@@ -228,16 +285,18 @@ impl VectorIndex for SegmentedIndex {
     }
 
     fn len(&self) -> usize {
-        self.tail_len() + self.segments.iter().map(Sealed::n_live).sum::<usize>()
+        self.tail_len() + self.deferred.len() + self.segments.iter().map(Sealed::n_live).sum::<usize>()
     }
 
     fn bytes(&self) -> usize {
         let sealed: usize = self.segments.iter().map(Sealed::bytes).sum();
-        self.chunks().map(VectorIndex::bytes).sum::<usize>() + sealed
+        let deferred = self.deferred.len() * size_of::<VectorKey>();
+        self.chunks().map(VectorIndex::bytes).sum::<usize>() + sealed + deferred
     }
 
     fn insert(&mut self, vectors: &[(VectorKey, &[f32])]) {
         for &(key, vector) in vectors {
+            self.deferred.remove(&key);
             self.tail.iter_mut().for_each(|chunk| chunk.remove_key(key));
             self.segments.iter_mut().for_each(|sealed| sealed.hide(key));
             if let Some(begun) = &mut self.begun {
@@ -256,6 +315,10 @@ impl VectorIndex for SegmentedIndex {
         self.tail.retain(|chunk| !chunk.is_empty());
         for &item in items {
             self.segments.iter_mut().for_each(|sealed| sealed.hide_item(item));
+            let of_item = VectorKey { item, part: 0 }..=VectorKey { item, part: u32::MAX };
+            while let Some(&key) = self.deferred.range(of_item.clone()).next() {
+                self.deferred.remove(&key);
+            }
         }
         if let Some(begun) = &mut self.begun {
             begun.removed.extend(items);

@@ -4,4 +4,4 @@ mod item;
 mod upsert;
 
 pub use item::{NewItem, NewMedia};
-pub use upsert::{Upserted, WriteTimings, upsert};
+pub use upsert::{UpsertSettings, Upserted, WriteTimings, upsert};

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::item::{CheckedItem, NewItem, Original};
 use crate::collection::backend::{
-    CollectionBackend, ContentHash, Durability, ItemWrite, PartVector, Selection, StoredItem, UpsertMode, WriteAck,
+    CollectionBackend, ContentHash, Durability, Indexing, ItemWrite, PartVector, Selection, StoredItem, UpsertMode,
+    WriteAck,
 };
 use crate::collection::schema::{CollectionSchema, FieldSource, Generation};
 use crate::encode::{EncoderRegistry, Role};
@@ -16,6 +17,14 @@ use crate::types::{Error, PartKind, PartRef, Result};
 
 /// How often a write is prepared if the collection's fields change meanwhile.
 const PREPARATIONS: u32 = 5;
+
+/// How items are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UpsertSettings {
+    pub mode: UpsertMode,
+    pub durability: Durability,
+    pub indexing: Indexing,
+}
 
 /// Where an upsert's time went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,8 +51,7 @@ pub async fn upsert(
     backend: &Arc<dyn CollectionBackend>,
     encoders: &EncoderRegistry,
     items: Vec<Result<NewItem>>,
-    mode: UpsertMode,
-    durability: Durability,
+    settings: UpsertSettings,
     deadline: Option<Instant>,
 ) -> Result<Upserted> {
     UPSERT_ITEMS.check("items", items.len())?;
@@ -73,11 +81,11 @@ pub async fn upsert(
         let store_started = Instant::now();
         let prepared = checked
             .iter()
-            .map(|item| with_vectors(item.as_ref().map_err(Clone::clone)?, &schema, &stored, &encoded, mode));
+            .map(|item| with_vectors(item.as_ref().map_err(Clone::clone)?, &schema, &stored, &encoded, settings));
         let (writes, mut results) = split(prepared);
         if !writes.is_empty() {
             let (positions, writes): (Vec<usize>, Vec<ItemWrite>) = writes.into_iter().unzip();
-            let acks = match backend.upsert(writes, durability).await {
+            let acks = match backend.upsert(writes, settings.durability).await {
                 // Nothing is stored; what was encoded stays good.
                 Err(Error::SchemaChanged { .. }) if preparation < PREPARATIONS => continue,
                 acks => acks?,
@@ -253,7 +261,7 @@ fn with_vectors(
     schema: &CollectionSchema,
     stored: &StoredVectors,
     encoded: &Encoded,
-    mode: UpsertMode,
+    settings: UpsertSettings,
 ) -> Result<ItemWrite> {
     let mut vectors = Vec::new();
     for (field, source, generation) in generations_to_fill(schema) {
@@ -283,7 +291,8 @@ fn with_vectors(
         texts: item.texts.clone(),
         parts: item.parts.clone(),
         vectors,
-        mode,
+        mode: settings.mode,
+        indexing: settings.indexing,
         if_version: item.if_version,
     })
 }

@@ -124,6 +124,8 @@ fn index_to_proto(index: IndexReport) -> v1::IndexStats {
         segment_bytes: index.segment_bytes,
         segments: index.segments,
         deleted_vectors: index.deleted_vectors,
+        tail_capacity: index.tail_capacity,
+        deferred_vectors: index.deferred_vectors,
         self_retrieval: index.self_retrieval,
         kinds: index.kinds.into_iter().map(kind).collect(),
     }

@@ -10,8 +10,8 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::convert::filter::{filter_from_proto, path_from_proto};
 use super::convert::items::{
-    durability_from_proto, item_from_proto, mode_from_proto, result_to_proto, selection_from_proto, stored_to_proto,
-    upserted_to_proto,
+    durability_from_proto, indexing_from_proto, item_from_proto, mode_from_proto, result_to_proto,
+    selection_from_proto, stored_to_proto, upserted_to_proto,
 };
 use super::convert::values::payload_from_proto;
 use super::framework::deadline_of;
@@ -19,6 +19,7 @@ use super::status::answer;
 use super::upsert_stream::upsert_stream;
 use crate::collection::backend::{OrderBy, PayloadChange};
 use crate::engine::Engine;
+use crate::ingest::UpsertSettings;
 use crate::types::limits::UPSERT_ITEMS;
 use crate::types::{Error, Result};
 
@@ -31,12 +32,15 @@ pub(super) async fn upsert(
     deadline: Option<std::time::Instant>,
 ) -> Result<v1::UpsertResponse> {
     UPSERT_ITEMS.check("items", request.items.len())?;
-    let mode = mode_from_proto(request.mode());
-    let durability = durability_from_proto(request.durability());
+    let settings = UpsertSettings {
+        mode: mode_from_proto(request.mode()),
+        durability: durability_from_proto(request.durability()),
+        indexing: indexing_from_proto(request.indexing()),
+    };
     let ids: Vec<String> = request.items.iter().map(|item| item.id.clone()).collect();
     let items = request.items.into_iter().map(item_from_proto).collect();
-    let upserted = engine.upsert(&request.collection, items, mode, durability, deadline).await?;
-    Ok(upserted_to_proto(ids, upserted))
+    let upserted = engine.upsert(&request.collection, items, settings, deadline).await?;
+    Ok(upserted_to_proto(ids, upserted, settings.indexing))
 }
 
 #[tonic::async_trait]

@@ -311,6 +311,7 @@ fn flattened(groups: impl Iterator<Item = (Value, Vec<usize>)>) -> (Vec<usize>, 
 /// Takes over what an earlier stage has to say.
 fn add_earlier(answer: &mut SearchAnswer, earlier: &SearchAnswer) {
     answer.exact &= earlier.exact;
+    answer.deferred = answer.deferred.max(earlier.deferred);
     for warning in &earlier.warnings {
         if !answer.warnings.contains(warning) {
             answer.warnings.push(warning.clone());

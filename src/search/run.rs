@@ -46,6 +46,8 @@ pub struct SearchAnswer {
     /// What the composer weighed by itself: each text's share beside the picture.
     pub lambdas: Vec<f32>,
     pub exact: bool,
+    /// Vectors of the field that were written in bulk and are not indexed yet; none of them was searched.
+    pub deferred: u64,
     pub warnings: Vec<String>,
     /// How the filter was answered, if there was one.
     pub plan: Option<FilterPlan>,
@@ -172,11 +174,13 @@ impl Searcher<'_> {
             weights,
             lambdas,
             exact: reply.exact,
+            deferred: reply.deferred,
             warnings: reply
                 .mismatches
                 .warnings()
                 .into_iter()
                 .chain(reply.plan.iter().flat_map(plan_warnings))
+                .chain(deferred_warning(&field.name, reply.deferred))
                 .collect(),
             plan: reply.plan,
             explanations: Vec::new(),
@@ -196,6 +200,14 @@ impl Searcher<'_> {
         }
         Ok(vectors)
     }
+}
+
+/// Says that an answer lacks what was written in bulk.
+fn deferred_warning(field: &str, deferred: u64) -> Option<String> {
+    let warning = format!(
+        "{deferred} vectors of field {field:?} were written in bulk and are not searched until they are indexed"
+    );
+    (deferred > 0).then_some(warning)
 }
 
 /// What a filter cost because an index on payloads was missing.

@@ -2,6 +2,7 @@
 
 use rocksdb::WriteBatch;
 
+use super::bulk::BulkVectors;
 use super::families::Family;
 use super::keys;
 use super::record::{Counters, ItemRecord, VectorSlot};
@@ -15,26 +16,28 @@ use crate::types::vector::UnitVector;
 pub struct Batch<'a> {
     database: &'a Database,
     batch: WriteBatch,
+    bulk: BulkVectors,
 }
 
 impl<'a> Batch<'a> {
     pub(super) fn new(database: &'a Database) -> Self {
-        Self { database, batch: WriteBatch::default() }
+        Self { database, batch: WriteBatch::default(), bulk: BulkVectors::default() }
     }
 
-    pub(super) fn into_inner(self) -> WriteBatch {
-        self.batch
+    /// What is written first, and then the rest.
+    pub(super) fn into_parts(self) -> (BulkVectors, WriteBatch) {
+        (self.bulk, self.batch)
     }
 
-    /// Bytes that the batch would write to the log.
+    /// Bytes that the batch would write.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.batch.size_in_bytes()
+        self.batch.size_in_bytes() + self.bulk.bytes()
     }
 
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.batch.is_empty()
+        self.batch.is_empty() && self.bulk.is_empty()
     }
 
     /// Stores a collection's description as its owner wrote it.
@@ -74,10 +77,13 @@ impl<'a> Batch<'a> {
     }
 
     pub fn put_vector(&mut self, collection: u32, internal: u64, slot: VectorSlot, vector: &UnitVector) {
-        let mut bytes = Vec::with_capacity(4 + 4 * vector.values.len());
-        bytes.extend_from_slice(&vector.norm.to_le_bytes());
-        vector.values.iter().for_each(|value| bytes.extend_from_slice(&value.to_le_bytes()));
-        self.put(Family::Vectors, &vector_key(collection, internal, slot), &bytes);
+        self.put(Family::Vectors, &vector_key(collection, internal, slot), &vector_bytes(vector));
+    }
+
+    /// As [`Batch::put_vector`], for an item that is new with this batch: its vectors may go past the log. They are written before the rest of
+    /// the batch, so any other change of the key beats this one.
+    pub fn put_bulk_vector(&mut self, collection: u32, internal: u64, slot: VectorSlot, vector: &UnitVector) {
+        self.bulk.push(vector_key(collection, internal, slot), vector_bytes(vector));
     }
 
     pub fn delete_vector(&mut self, collection: u32, internal: u64, slot: VectorSlot) {
@@ -146,6 +152,13 @@ impl<'a> Batch<'a> {
         let end = keys::end_of(prefix).expect("collection numbers start at 1 and never reach 2^32 - 1");
         self.batch.delete_range_cf(self.database.handle(family), prefix.to_vec(), end);
     }
+}
+
+fn vector_bytes(vector: &UnitVector) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(4 + 4 * vector.values.len());
+    bytes.extend_from_slice(&vector.norm.to_le_bytes());
+    vector.values.iter().for_each(|value| bytes.extend_from_slice(&value.to_le_bytes()));
+    bytes
 }
 
 fn vector_key(collection: u32, internal: u64, slot: VectorSlot) -> Vec<u8> {

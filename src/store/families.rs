@@ -98,9 +98,13 @@ pub(super) const ALL: [Definition; 9] = [
 ];
 
 impl Family {
-    pub(super) fn name(self) -> &'static str {
+    pub(super) fn definition(self) -> &'static Definition {
         let definition = ALL.iter().find(|definition| definition.family == self);
-        definition.expect("every family stands in the table").name
+        definition.expect("every family stands in the table")
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        self.definition().name
     }
 }
 

@@ -82,6 +82,11 @@ pub(super) fn vector(collection: u32, field: u32, generation: u32, internal: u64
     ])
 }
 
+/// True if two vector keys are of one generation.
+pub(super) fn is_of_one_generation(a: &[u8], b: &[u8]) -> bool {
+    a.get(..12) == b.get(..12)
+}
+
 /// The key of a picture, in `media` and in `media_refs`.
 pub(super) fn media(collection: u32, hash: &[u8; 32]) -> Vec<u8> {
     join(&[&collection.to_be_bytes(), hash])
@@ -160,5 +165,8 @@ mod tests {
         let read = (u32_at(&key, 0), u32_at(&key, 4), u32_at(&key, 8), u64_at(&key, 12), u32_at(&key, 20));
         assert_eq!(read, (Some(1), Some(2), Some(3), Some(4), Some(5)));
         assert_eq!(u64_at(&key, 17), None);
+        assert!(
+            is_of_one_generation(&key, &vector(1, 2, 3, 9, 0)) && !is_of_one_generation(&key, &vector(1, 2, 4, 4, 5))
+        );
     }
 }

@@ -5,6 +5,7 @@
 mod audit;
 mod backup;
 mod batch;
+mod bulk;
 mod error;
 mod families;
 mod format;

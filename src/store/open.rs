@@ -6,6 +6,7 @@ use std::sync::Arc;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::batch::Batch;
+use super::bulk::BulkTables;
 use super::families::{ALL, Family};
 use super::jobs::Jobs;
 use super::lock::FolderLock;
@@ -15,6 +16,7 @@ use super::snapshot::Snapshot;
 use super::sync_gate::SyncGate;
 use super::watermark::Watermark;
 use super::{backup, format, keys, unique_id};
+use crate::fail_point::fail_point;
 use crate::{Error, Result};
 
 /// How a store is opened.
@@ -24,11 +26,13 @@ pub struct StoreSettings {
     pub memory_bytes: usize,
     /// Bytes of the disk that writers leave free; by default 256 MiB, or a twentieth of a small disk.
     pub reserve_bytes: Option<u64>,
+    /// So many bytes of bulk vectors go past the log, into tables of their own; fewer do not.
+    pub bulk_table_bytes: usize,
 }
 
 impl Default for StoreSettings {
     fn default() -> Self {
-        Self { memory_bytes: 256 << 20, reserve_bytes: None }
+        Self { memory_bytes: 256 << 20, reserve_bytes: None, bulk_table_bytes: 4 << 20 }
     }
 }
 
@@ -44,6 +48,7 @@ struct Shared {
     database: Arc<Database>,
     watermark: Arc<Watermark>,
     room: Room,
+    bulk: BulkTables,
     /// Serialises changes of `meta`'s counters.
     meta: Mutex<()>,
     /// Serialises the making, removing and restoring of snapshots.
@@ -83,6 +88,7 @@ impl Store {
             database,
             watermark,
             room,
+            bulk: BulkTables::new(folder, settings.bulk_table_bytes),
             meta: Mutex::new(()),
             backup: Mutex::new(()),
             server_id,
@@ -121,10 +127,41 @@ impl Store {
     /// Applies a batch as one; it survives the death of the process from here on. Blocks.
     ///
     /// # Errors
-    /// [`Error::StorageFull`], [`Error::Storage`]; `WRITES_STOPPED` after a failed sync.
+    /// [`Error::StorageFull`], [`Error::Storage`]; `WRITES_STOPPED` after a failed sync, or after the bulk vectors of a batch were written and
+    /// the batch could not be.
     pub fn commit(&self, batch: Batch<'_>) -> Result<()> {
-        self.shared.gate.check()?;
-        self.shared.database.write(batch.into_inner())
+        let Shared { gate, database, bulk, .. } = &*self.shared;
+        gate.check()?;
+        let (vectors, batch) = batch.into_parts();
+        if vectors.is_empty() {
+            return database.write(batch);
+        }
+        self.check_room(vectors.bytes() as u64)?;
+        bulk.put(database, vectors)?;
+        fail_point("bulk.vectors_written");
+        // A later batch would draw the internal ids of vectors that no item names; the next start removes them.
+        database.write(batch).inspect_err(|error| gate.shut(error))
+    }
+
+    /// Removes vectors of a generation with internal ids from `next_internal` on, which no item has: those of a bulk write that did not come to
+    /// its end. True if there were any.
+    ///
+    /// # Errors
+    /// [`Error::Storage`], [`Error::StorageFull`].
+    pub fn remove_undrawn_vectors(
+        &self,
+        collection: u32,
+        (field, generation): (u32, u32),
+        next_internal: u64,
+    ) -> Result<bool> {
+        let prefix = keys::generation(collection, field, generation);
+        let from = keys::vector(collection, field, generation, next_internal, 0);
+        let database = &self.shared.database;
+        let is_there = database.view().scan(Family::Vectors, &prefix, &from, false).next().transpose()?.is_some();
+        if is_there {
+            database.delete_from(Family::Vectors, &prefix, &from)?;
+        }
+        Ok(is_there)
     }
 
     /// Returns once everything committed before the call survives power loss; concurrent callers share one sync. Blocks.
@@ -141,6 +178,12 @@ impl Store {
     /// [`Error::StorageFull`].
     pub fn check_room(&self, bytes: u64) -> Result<()> {
         self.shared.room.check(bytes)
+    }
+
+    /// Bytes that are left on the disk, and of those the ones that writers leave free; `None` if the system does not tell.
+    #[must_use]
+    pub fn room(&self) -> Option<(u64, u64)> {
+        self.shared.room.left()
     }
 
     /// Opens a folder next time though its log has lost writes that were durable.
@@ -180,12 +223,6 @@ impl Store {
     }
 
     /// Gives the room of a dropped generation back to the disk. Blocks while what is left is written anew.
-    /// Bytes that are left on the disk, and of those the ones that writers leave free; `None` if the system does not tell.
-    #[must_use]
-    pub fn room(&self) -> Option<(u64, u64)> {
-        self.shared.room.left()
-    }
-
     ///
     /// # Errors
     /// [`Error::Storage`], [`Error::StorageFull`].

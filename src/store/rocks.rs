@@ -1,12 +1,13 @@
 //! The thin layer over RocksDB: opens it, reads, iterates and writes by [`Family`], and speaks our errors.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
-    BottommostLevelCompaction, Cache, ColumnFamily, ColumnFamilyDescriptor, CompactOptions, DB, DBRecoveryMode,
-    IteratorMode, LogLevel, Options, ReadOptions, SnapshotWithThreadMode, WriteBatch, WriteBufferManager,
+    BottommostLevelCompaction, Cache, ColumnFamily, ColumnFamilyDescriptor, CompactOptions, DB, DBRecoveryMode, Env,
+    IngestExternalFileOptions, IteratorMode, LogLevel, Options, ReadOptions, SnapshotWithThreadMode, SstFileWriter,
+    WriteBatch, WriteBufferManager,
 };
 
 use super::error::from_rocks;
@@ -19,6 +20,7 @@ pub(super) type Entry = (Box<[u8]>, Box<[u8]>);
 
 pub(super) struct Database {
     db: DB,
+    cache: Cache,
 }
 
 impl Database {
@@ -33,7 +35,7 @@ impl Database {
             ColumnFamilyDescriptor::new(definition.name, families::options(definition, &cache, write_buffer))
         });
         let db = DB::open_cf_descriptors(&options, path, descriptors).map_err(from_rocks)?;
-        Ok(Self { db })
+        Ok(Self { db, cache })
     }
 
     pub(super) fn handle(&self, family: Family) -> &ColumnFamily {
@@ -55,6 +57,33 @@ impl Database {
     /// Applies the batch as one; in the page cache on return.
     pub(super) fn write(&self, batch: WriteBatch) -> Result<()> {
         self.db.write(batch).map_err(from_rocks)
+    }
+
+    /// Writes a new file with a table of a family, entries by rising key; durable on return.
+    pub(super) fn write_table(&self, family: Family, path: &Path, entries: &[(Vec<u8>, Vec<u8>)]) -> Result<()> {
+        let options = families::options(family.definition(), &self.cache, 0);
+        let mut writer = SstFileWriter::create(&options);
+        writer.open(path).map_err(from_rocks)?;
+        for (key, value) in entries {
+            writer.put(key, value).map_err(from_rocks)?;
+        }
+        writer.finish().map_err(from_rocks)
+    }
+
+    /// Makes tables of a family part of the database, all or none; durable on return.
+    pub(super) fn take_tables(&self, family: Family, paths: &[PathBuf]) -> Result<()> {
+        let mut options = IngestExternalFileOptions::default();
+        options.set_move_files(true);
+        let handle = self.handle(family);
+        self.db.ingest_external_file_cf_opts(handle, &options, paths.to_vec()).map_err(from_rocks)
+    }
+
+    /// Removes the keys of a family from `from` on that start with `prefix`.
+    pub(super) fn delete_from(&self, family: Family, prefix: &[u8], from: &[u8]) -> Result<()> {
+        let end = keys::end_of(prefix).ok_or_else(|| Error::Internal("a prefix without an end".to_owned()))?;
+        let mut batch = WriteBatch::default();
+        batch.delete_range_cf(self.handle(family), from.to_vec(), end);
+        self.write(batch)
     }
 
     /// Makes everything written so far survive power loss.
@@ -153,6 +182,11 @@ fn database_options(cache: &Cache, write_buffers: usize) -> Options {
     let mut options = Options::default();
     options.create_if_missing(true);
     options.create_missing_column_families(true);
+    // Compactions make way for searches.
+    if let Ok(mut environment) = Env::new() {
+        environment.lower_thread_pool_cpu_priority();
+        options.set_env(&environment);
+    }
     // Write buffers are charged to the cache: one bound for all of RocksDB's memory.
     let manager = WriteBufferManager::new_write_buffer_manager_with_cache(write_buffers, false, cache.clone());
     options.set_write_buffer_manager(&manager);

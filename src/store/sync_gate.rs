@@ -60,6 +60,15 @@ impl SyncGate {
         }
     }
 
+    /// Lets nothing through any more, because of a write that failed half way.
+    pub(super) fn shut(&self, cause: &Error) {
+        let mut tickets = self.shared.tickets.lock();
+        if tickets.failure.is_none() {
+            tickets.failure = Some(stopped("a write failed half way", cause));
+        }
+        self.shared.done.notify_all();
+    }
+
     /// Fails if an earlier sync failed.
     pub(super) fn check(&self) -> Result<()> {
         self.shared.tickets.lock().failure.clone().map_or(Ok(()), Err)
@@ -93,7 +102,7 @@ fn run(shared: &Shared, sync: &dyn Fn() -> Result<()>) {
         tickets = shared.tickets.lock();
         match outcome {
             Ok(()) => tickets.durable = target,
-            Err(error) => tickets.failure = Some(stopped(&error)),
+            Err(error) => tickets.failure = Some(stopped("the log could not be made durable", &error)),
         }
         shared.done.notify_all();
         if tickets.failure.is_some() {
@@ -102,12 +111,10 @@ fn run(shared: &Shared, sync: &dyn Fn() -> Result<()>) {
     }
 }
 
-fn stopped(cause: &Error) -> Error {
+fn stopped(what: &str, cause: &Error) -> Error {
     Error::FailedPrecondition {
         reason: "WRITES_STOPPED",
-        message: format!(
-            "writes are stopped because the log could not be made durable ({cause}); repair the disk and restart the server"
-        ),
+        message: format!("writes are stopped because {what} ({cause}); repair the disk and restart the server"),
     }
 }
 
@@ -149,6 +156,16 @@ mod tests {
         assert_eq!(gate.wait().expect_err("a failure").reason(), "WRITES_STOPPED");
         assert_eq!(gate.check().expect_err("a failure").reason(), "WRITES_STOPPED");
         assert_eq!(gate.wait().expect_err("a failure").reason(), "WRITES_STOPPED");
+    }
+
+    #[test]
+    fn a_gate_that_is_shut_stays_shut() {
+        let gate = SyncGate::start(|| Ok(())).expect("a gate");
+        assert_eq!(gate.wait(), Ok(()));
+        gate.shut(&Error::StorageFull("no room".to_owned()));
+        gate.shut(&Error::Internal("a later reason".to_owned()));
+        let errors = [gate.check(), gate.wait()].map(|outcome| outcome.expect_err("a failure"));
+        assert!(errors.iter().all(|error| error.reason() == "WRITES_STOPPED" && error.to_string().contains("no room")));
     }
 
     #[test]

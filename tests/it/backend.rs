@@ -85,7 +85,8 @@ fn a_bad_item_never_harms_its_neighbours() {
 fn deletes_have_versions_and_are_final() {
     for_each_backend(|client| {
         client.upsert(vec![simple("a", 1, 1), simple("b", 1, 1)]);
-        let deleted = block_on(client.0.delete(vec![id("a"), id("x"), id("a")], Durability::Sync)).expect("a delete");
+        let deleted =
+            block_on(client.0.delete(vec![id("a"), id("x"), id("a")], None, Durability::Sync)).expect("a delete");
         assert_eq!(deleted, [Some(3), None, None]);
         assert_eq!(client.ids("own", query(1, 9), None), ["b"]);
         assert_eq!(client.upsert(vec![simple("a", 1, 1)]), [ack(4, "Created")]);

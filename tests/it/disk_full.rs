@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use pictor::collection::backend::{Durability, PayloadChange, PayloadWrite, Selection};
+use pictor::collection::backend::{Durability, Indexing, ItemWrite, PayloadChange, PayloadWrite, Selection};
 use pictor::collection::{AliasChange, Catalog};
 use pictor::types::Value;
 use pictor::{Error, Result};
@@ -49,11 +49,12 @@ fn a_full_disk_loses_nothing() {
 /// A path that writes, on the full disk.
 type Write = fn(&mut Run) -> Result<()>;
 
-const PATHS: [(&str, Write); 9] = [
+const PATHS: [(&str, Write); 10] = [
     ("upsert, durable", |run| run.upsert(Durability::Sync, 100)),
     ("upsert, in the page cache", |run| run.upsert(Durability::Async, 100)),
     // More than a write buffer takes.
     ("upsert with pictures", |run| (0..40).try_for_each(|_| run.upsert(Durability::Async, 400_000))),
+    ("upsert in bulk", Run::upsert_in_bulk),
     ("payload", Run::set_payload),
     ("delete", Run::delete),
     ("collection", |run| {
@@ -150,6 +151,15 @@ impl Run {
     }
 
     fn upsert(&mut self, durability: Durability, picture: usize) -> Result<()> {
+        self.upsert_as(Indexing::AtOnce, durability, picture)
+    }
+
+    /// Its vectors go into a table of their own.
+    fn upsert_in_bulk(&mut self) -> Result<()> {
+        self.upsert_as(Indexing::Deferred, Durability::Sync, 100)
+    }
+
+    fn upsert_as(&mut self, indexing: Indexing, durability: Durability, picture: usize) -> Result<()> {
         let number = self.round as i64;
         self.round += 1;
         let name = format!("item{}", number % 50);
@@ -160,7 +170,8 @@ impl Run {
             own: vec![number as u64],
             ..Content::default()
         };
-        let outcome = block_on(self.client().0.upsert(vec![item(&name, &content)], durability));
+        let outcome =
+            block_on(self.client().0.upsert(vec![ItemWrite { indexing, ..item(&name, &content) }], durability));
         let outcome = outcome.and_then(|acks| acks.into_iter().collect::<Result<Vec<_>>>());
         self.note(&name, Some(number), outcome.map(drop))
     }
@@ -176,7 +187,7 @@ impl Run {
     }
 
     fn delete(&mut self) -> Result<()> {
-        let outcome = block_on(self.client().0.delete(vec![id("item5")], Durability::Sync));
+        let outcome = block_on(self.client().0.delete(vec![id("item5")], None, Durability::Sync));
         self.note("item5", None, outcome.map(drop))
     }
 

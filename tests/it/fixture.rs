@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use pictor::collection::backend::{
-    CollectionBackend, ContentHash, Durability, ItemWrite, MediaWrite, PartVector, QueryKind, SearchParams,
+    CollectionBackend, ContentHash, Durability, Indexing, ItemWrite, MediaWrite, PartVector, QueryKind, SearchParams,
     SearchReply, Selection, UpsertMode, VectorQuery,
 };
 use pictor::collection::schema::{FieldSource, FieldSpec, MediaOriginals};
@@ -41,14 +41,16 @@ pub(crate) fn settings() -> CatalogSettings {
     let build = BuildSettings { m: 4, ef_construction: 20, ..BuildSettings::default() };
     let growth = Growth { seal_at: 12, small: 4, idle: Duration::from_millis(20), ..Growth::default() };
     // Writers that are refused have a test of their own.
-    let segments = SegmentSettings { growth, build, tail_segments: 1_000, ..SegmentSettings::default() };
+    let bulk_pause = Duration::from_millis(5);
+    let segments = SegmentSettings { growth, build, tail_segments: 1_000, bulk_pause, ..SegmentSettings::default() };
     CatalogSettings { segments, ..CatalogSettings::default() }
 }
 
 /// Opens a folder with little memory, so that write buffers are flushed now and then.
 pub(crate) fn open(folder: &Path) -> Catalog {
-    let store =
-        Store::open(folder, &StoreSettings { memory_bytes: 32 << 20, ..StoreSettings::default() }).expect("a store");
+    // Every bulk write makes tables.
+    let settings_of_store = StoreSettings { memory_bytes: 32 << 20, bulk_table_bytes: 1, ..StoreSettings::default() };
+    let store = Store::open(folder, &settings_of_store).expect("a store");
     Catalog::open(store, settings()).expect("a catalog")
 }
 
@@ -76,9 +78,9 @@ pub(crate) fn new_collection(name: &str) -> NewCollection {
         ],
         media_originals: MediaOriginals::Keep,
         default_field: String::new(),
+        expiry: None,
     }
 }
-        expiry: None,
 
 /// What a test item is made of.
 #[derive(Clone, Debug, Default)]
@@ -137,6 +139,7 @@ pub(crate) fn item(name: &str, content: &Content) -> ItemWrite {
         parts,
         vectors,
         mode: UpsertMode::Upsert,
+        indexing: Indexing::AtOnce,
         if_version: None,
     }
 }

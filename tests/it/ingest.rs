@@ -127,12 +127,13 @@ async fn an_interrupted_ingest_goes_on_without_loss() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_commands_of_the_readme_work() {
+async fn the_commands_of_the_readme_and_of_operations_work() {
     let readme = std::fs::read_to_string(crate::support::root().join("README.md")).expect("the README");
     let folder = tempfile::tempdir().expect("a folder");
     let server = ChildServer::start(&folder.path().join("data")).await;
+    let operations = std::fs::read_to_string(crate::support::root().join("docs/operations.md")).expect("the manual");
     let mut commands = 0;
-    for line in readme.lines().filter(|line| line.starts_with("target/release/pictor ")) {
+    for line in readme.lines().chain(operations.lines()).filter(|line| line.starts_with("target/release/pictor ")) {
         let words = shell_words(line);
         let output = pictor()
             .args(&words[1..])
@@ -148,7 +149,7 @@ async fn the_commands_of_the_readme_work() {
         }
         commands += 1;
     }
-    assert!(commands >= 5, "the README shows the commands");
+    assert!(commands >= 10, "README and operations.md show the commands");
     let embed = readme
         .lines()
         .flat_map(|line| line.split('`'))

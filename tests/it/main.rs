@@ -1,6 +1,7 @@
 //! The integration tests: one binary, one file for each boundary.
 
 mod backend;
+mod bulk;
 mod compose;
 mod corruption;
 mod crash;
@@ -10,8 +11,8 @@ mod disk_full;
 mod drift;
 mod encoder;
 mod errors;
-mod export;
 mod expiry;
+mod export;
 mod finetune;
 
 mod fixture;

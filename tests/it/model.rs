@@ -6,10 +6,10 @@
 use std::cmp::Ordering;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use pictor::collection::backend::{
-    BackendHit, CollectionBackend, Durability, OrderBy, PayloadChange, PayloadWrite, QueryKind, SearchParams,
+    BackendHit, CollectionBackend, Durability, Indexing, OrderBy, PayloadChange, PayloadWrite, QueryKind, SearchParams,
     Selection, StoredItem, UpsertMode, VectorQuery,
 };
 use pictor::collection::{Catalog, LocalCollection};
@@ -39,13 +39,13 @@ fn random_operations_agree_with_the_oracle() {
         }
     }
     run.compare_everything();
-    let Met { hits, wanted, walks, kills, restores, payload_indexes, segments } = run.met;
+    let Met { hits, wanted, walks, kills, restores, payload_indexes, bulk_writes, segments } = run.met;
     let recall = hits as f64 / wanted as f64;
     println!(
-        "{operations} operations, {kills} kills, {restores} restores, {payload_indexes} payload indexes, {walks} walks with recall {recall:.4}, up to {segments} segments"
+        "{operations} operations, {kills} kills, {restores} restores, {payload_indexes} payload indexes, {bulk_writes} bulk writes, {walks} walks with recall {recall:.4}, up to {segments} segments"
     );
     assert!(
-        kills > 0 && restores > 0 && walks > 50 && segments > 1 && payload_indexes > 1,
+        kills > 0 && restores > 0 && walks > 50 && segments > 1 && payload_indexes > 1 && bulk_writes > 1,
         "every kind of event is met"
     );
     assert!(recall > 0.97, "walks find {recall:.4}");
@@ -62,6 +62,7 @@ struct Met {
     kills: usize,
     restores: usize,
     payload_indexes: usize,
+    bulk_writes: usize,
     /// The most of a generation.
     segments: u64,
 }
@@ -115,6 +116,8 @@ impl<'a> Run<'a> {
 
     fn upsert(&mut self) {
         let count = 1 + self.random.below(6);
+        let is_bulk = self.random.chance(6);
+        self.met.bulk_writes += usize::from(is_bulk);
         let mut writes = Vec::new();
         for _ in 0..count {
             let name = self.name();
@@ -122,6 +125,9 @@ impl<'a> Run<'a> {
             write.mode =
                 *self.random.pick(&[UpsertMode::Upsert, UpsertMode::Upsert, UpsertMode::Insert, UpsertMode::Update]);
             write.if_version = self.if_version(&write.id);
+            if is_bulk {
+                write.indexing = Indexing::Deferred;
+            }
             writes.push(write);
         }
         let durability = self.durability();
@@ -132,9 +138,10 @@ impl<'a> Run<'a> {
     fn delete(&mut self) {
         let count = 1 + self.random.below(4);
         let ids: Vec<ItemId> = (0..count).map(|_| id(&self.name())).collect();
+        let only_if = if self.random.chance(30) { self.condition() } else { None };
         let durability = self.durability();
-        let expected = block_on(self.oracle.delete(ids.clone(), durability));
-        assert_eq!(block_on(self.local.delete(ids, durability)), expected);
+        let expected = block_on(self.oracle.delete(ids.clone(), only_if.clone(), durability));
+        assert_eq!(block_on(self.local.delete(ids, only_if, durability)), expected);
     }
 
     fn set_payload(&mut self) {
@@ -175,7 +182,15 @@ impl<'a> Run<'a> {
         assert_eq!(block_on(self.local.count(condition.clone())), block_on(self.oracle.count(condition)));
     }
 
+    /// Waits until searches find what was written in bulk.
+    fn settle(&self) {
+        while self.local.stats().indexes.iter().any(|index| index.deferred_vectors > 0) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     fn search(&mut self) {
+        self.settle();
         let queries: Vec<VectorQuery> = (0..1 + self.random.below(2))
             .map(|_| VectorQuery {
                 kind: QueryKind::default(),
@@ -261,6 +276,7 @@ impl<'a> Run<'a> {
 
     /// A search that walks graphs where there are any.
     fn walk(&mut self) {
+        self.settle();
         let query = VectorQuery {
             kind: QueryKind::default(),
             vector: vector_of(&content_hash(&self.random.below(60).to_le_bytes())).values,

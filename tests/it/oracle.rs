@@ -14,7 +14,7 @@ use pictor::collection::backend::{
 use pictor::collection::schema::CollectionSchema;
 use pictor::types::filter::{Filter, Mismatches, Path, matches, values_at};
 use pictor::types::value::check_payload;
-use pictor::types::{Error, ItemId, Payload, Result, Value};
+use pictor::types::{Error, ItemId, Payload, Result, Timestamp, Value};
 
 #[derive(Clone, Default)]
 pub(crate) struct Contents {
@@ -156,9 +156,13 @@ impl CollectionBackend for Oracle {
         Ok(writes.into_iter().map(|write| self.upsert_one(&mut contents, write)).collect())
     }
 
-    async fn delete(&self, ids: Vec<ItemId>, _: Durability) -> Result<Vec<Option<u64>>> {
+    async fn delete(&self, ids: Vec<ItemId>, only_if: Option<Filter>, _: Durability) -> Result<Vec<Option<u64>>> {
         let mut contents = self.contents();
         let mut delete = |id: &ItemId| {
+            let payload = &contents.items.get(id)?.payload;
+            if only_if.as_ref().is_some_and(|filter| !matches(filter, payload, &mut Mismatches::default())) {
+                return None;
+            }
             contents.items.remove(id)?;
             contents.version += 1;
             Some(contents.version)
@@ -166,14 +170,14 @@ impl CollectionBackend for Oracle {
         Ok(ids.iter().map(&mut delete).collect())
     }
 
-    async fn set_payload(&self, writes: Vec<PayloadWrite>, _: Durability) -> Result<Vec<Result<WriteAck>>> {
-        let mut contents = self.contents();
-        Ok(writes.iter().map(|write| set_payload_one(&mut contents, write)).collect())
-    }
     async fn expire(&self, _: Timestamp, _: usize) -> Result<u64> {
         Ok(0)
     }
 
+    async fn set_payload(&self, writes: Vec<PayloadWrite>, _: Durability) -> Result<Vec<Result<WriteAck>>> {
+        let mut contents = self.contents();
+        Ok(writes.iter().map(|write| set_payload_one(&mut contents, write)).collect())
+    }
 
     async fn get(&self, ids: Vec<ItemId>, select: Selection) -> Result<Vec<Option<StoredItem>>> {
         let contents = self.contents();
@@ -369,7 +373,15 @@ impl CollectionBackend for Oracle {
         };
         let hits = queries.iter().map(&mut search).collect();
         let no_time = Duration::ZERO;
-        Ok(SearchReply { hits, exact: true, mismatches, plan: None, search_time: no_time, fetch_time: no_time })
+        Ok(SearchReply {
+            hits,
+            exact: true,
+            deferred: 0,
+            mismatches,
+            plan: None,
+            search_time: no_time,
+            fetch_time: no_time,
+        })
     }
 
     async fn flush(&self) -> Result<()> {

@@ -252,7 +252,7 @@ fn a_scroll_in_order_meets_each_stable_item_once() {
             while !is_done.load(Atomic::Relaxed) {
                 let name = format!("restless/{}", random.below(60));
                 match random.below(3) {
-                    0 => _ = block_on(local.delete(vec![id(&name)], Durability::Async)).expect("gone"),
+                    0 => _ = block_on(local.delete(vec![id(&name)], None, Durability::Async)).expect("gone"),
                     1 => {
                         let set = payload(&[("n", Value::Int(random.below(9) as i64))]);
                         let change = Arc::new(PayloadChange::Merge { set, remove: vec![] });

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use pictor::Error;
 use pictor::collection::backend::{
-    Durability, IndexReport, ItemWrite, PartVector, QueryKind, SearchParams, UpsertMode, VectorQuery,
+    Durability, IndexReport, Indexing, ItemWrite, PartVector, QueryKind, SearchParams, UpsertMode, VectorQuery,
 };
 use pictor::collection::schema::{FieldSource, FieldSpec, MediaOriginals};
 use pictor::collection::{Catalog, CatalogSettings, GenerationSpec, NewCollection, NewField, SegmentSettings};
@@ -73,6 +73,7 @@ fn write(number: u64, seed: u64) -> ItemWrite {
         parts: vec![(part.clone(), content_hash(&seed.to_le_bytes()))],
         vectors: vec![PartVector { field: "own".to_owned(), generation: 1, part, vector: vector(seed) }],
         mode: UpsertMode::Upsert,
+        indexing: Indexing::AtOnce,
         if_version: None,
     }
 }
@@ -167,7 +168,7 @@ fn segments_are_made_beside_writers_and_kept() {
     upsert(&client, (0..40).map(|number| (number, number + 10_000)));
     expected.extend((0..40).map(|number| (number, number + 10_000)));
     let gone: Vec<u64> = (60..90).collect();
-    block_on(client.0.delete(gone.iter().map(|number| write(*number, 0).id).collect(), Durability::Async))
+    block_on(client.0.delete(gone.iter().map(|number| write(*number, 0).id).collect(), None, Durability::Async))
         .expect("deletes");
     expected.retain(|number, _| !gone.contains(number));
     upsert(&client, (500..540).map(|number| (number, number)));
@@ -252,7 +253,7 @@ fn searches_agree_with_writes_while_segments_change() {
         expected.extend((first..first + 90).map(|number| (number, number)));
         for _ in 0..20 {
             let number = random.random_range(0..first + 90);
-            block_on(client.0.delete(vec![write(number, 0).id], Durability::Async)).expect("a delete");
+            block_on(client.0.delete(vec![write(number, 0).id], None, Durability::Async)).expect("a delete");
             expected.remove(&number);
             let number = random.random_range(0..first + 90);
             let seed = random.random_range(2_000_000..u64::MAX);
@@ -301,7 +302,7 @@ fn deleted_vectors_leave_a_segment_when_they_are_many() {
     let made = wait_for(&client, "a segment", is_sealed);
     let mut delete = |from: u64, to: u64| {
         let ids = (from..to).map(|number| write(number, 0).id).collect();
-        block_on(client.0.delete(ids, Durability::Async)).expect("deletes");
+        block_on(client.0.delete(ids, None, Durability::Async)).expect("deletes");
         expected.retain(|number, _| !(from..to).contains(number));
         check(&client, &expected);
     };
@@ -358,7 +359,7 @@ fn writers_are_refused_while_no_segment_can_be_made() {
     assert!(matches!(refused, Error::Overloaded { depth: 500, capacity: 500, .. }), "{refused}");
     assert!(refused.retry_after().is_some());
     check(&client, &expected);
-    block_on(client.0.delete(vec![write(3, 0).id], Durability::Async)).expect("deletes make room");
+    block_on(client.0.delete(vec![write(3, 0).id], None, Durability::Async)).expect("deletes make room");
     expected.remove(&3);
     check(&client, &expected);
     fs::remove_file(&segments).expect("room again");

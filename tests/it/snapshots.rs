@@ -68,7 +68,7 @@ fn a_restored_snapshot_has_the_same_items_and_answers() {
     // Everything changes: other contents, other items, another collection; tables are written anew.
     fill(&client(&catalog), 200..600);
     let gone = (0..100).map(|number| item(&format!("i{number:04}"), &picture(number)).id).collect();
-    block_on(client(&catalog).0.delete(gone, Durability::Sync)).expect("deletes");
+    block_on(client(&catalog).0.delete(gone, None, Durability::Sync)).expect("deletes");
     catalog.create(new_collection("later")).expect("a collection");
     store.compact().expect("a compaction");
     assert_ne!(contents(&client(&catalog)).1, before.1);

@@ -101,7 +101,7 @@ fn compacting_gives_room_back() {
         let catalog = open(folder.path());
         let gone = (10..ITEMS).map(|number| id(&format!("item-{number:05}"))).collect();
         let collection = catalog.resolve("c").expect("a collection");
-        block_on(collection.delete(gone, Durability::Async)).expect("deletes");
+        block_on(collection.delete(gone, None, Durability::Async)).expect("deletes");
     }
     let after = bytes();
     assert!(after * 3 < before, "{before} bytes, then {after}");

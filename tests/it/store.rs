@@ -69,7 +69,7 @@ fn a_restart_changes_nothing() {
         catalog.update_aliases(&[change]).expect("an alias");
         let client = Client(catalog.resolve("c").expect("a collection"));
         client.upsert(vec![item("a", &content), item("b", &content), simple("c", 1, 1)]);
-        block_on(client.0.delete(vec![id("b")], Durability::Sync)).expect("a delete");
+        block_on(client.0.delete(vec![id("b")], None, Durability::Sync)).expect("a delete");
         (read(&catalog), catalog.store().server_id().to_owned())
     };
     let catalog = open(folder.path());
@@ -100,11 +100,11 @@ fn pictures_live_as_long_as_their_users() {
     check(2);
     client.upsert(vec![item("a", &with(b"two"))]);
     check(2);
-    block_on(client.0.delete(vec![id("b")], Durability::Async)).expect("a delete");
+    block_on(client.0.delete(vec![id("b")], None, Durability::Async)).expect("a delete");
     check(1);
     let found = block_on(client.0.get(vec![id("a")], Selection::ALL)).expect("a get").remove(0).expect("an item");
     assert_eq!(found.media[0].data.as_deref(), Some(b"two".as_slice()));
-    block_on(client.0.delete(vec![id("a"), id("c")], Durability::Async)).expect("a delete");
+    block_on(client.0.delete(vec![id("a"), id("c")], None, Durability::Async)).expect("a delete");
     check(0);
 }
 
@@ -402,7 +402,7 @@ fn a_nearly_full_disk_takes_deletes_only() {
         .into_iter()
         .for_each(|ack| assert!(ack.is_ok(), "{ack:?}"));
     drop((client, catalog));
-    let settings = StoreSettings { memory_bytes: 16 << 20, reserve_bytes: Some(1 << 60) };
+    let settings = StoreSettings { memory_bytes: 16 << 20, reserve_bytes: Some(1 << 60), ..StoreSettings::default() };
     let store = Store::open(folder.path(), &settings).expect("a store");
     let catalog = Catalog::open(store, crate::fixture::settings()).expect("a catalog");
     let client = Client(catalog.resolve("c").expect("a collection"));
@@ -411,6 +411,6 @@ fn a_nearly_full_disk_takes_deletes_only() {
     assert_eq!(reason_of(block_on(client.0.set_payload(vec![change], Durability::Sync))), "STORAGE_FULL");
     assert_eq!(reason_of(catalog.store().create_snapshot()), "STORAGE_FULL");
     assert_eq!(client.ids("own", query(1, 10), None), ["a", "b"]);
-    assert_eq!(reason_of(block_on(client.0.delete(vec![id("a")], Durability::Sync))), "fine");
+    assert_eq!(reason_of(block_on(client.0.delete(vec![id("a")], None, Durability::Sync))), "fine");
     assert_eq!(client.ids("own", query(1, 10), None), ["b"]);
 }

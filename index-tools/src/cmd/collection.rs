@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::context::Context;
 use crate::field_flags::FieldFlags;
 use crate::output::{left, right};
+use crate::units::parse_duration;
 use crate::{render, units};
 
 /// The verbs.
@@ -26,7 +27,6 @@ pub enum Command {
         /// Its name or an alias
         name: String,
     },
-    /// Drop a collection with everything in it
     /// Say when items end by themselves
     #[command(after_help = "Examples:
   pictor index create news published --kind time
@@ -45,6 +45,7 @@ pub enum Command {
         #[arg(long, conflicts_with_all = ["path", "after"])]
         never: bool,
     },
+    /// Drop a collection with everything in it
     Drop {
         /// Its name; an alias is refused
         name: String,
@@ -61,13 +62,13 @@ pub struct CreateArgs {
     /// What is kept of the pictures' bytes
     #[arg(long, value_enum, default_value = "keep")]
     media: Kept,
-    /// The field that a search uses when it names none [default: the first one]
     /// Items end by the time at this payload path; an index of it is made, too
     #[arg(long, value_name = "PATH")]
     expire_path: Option<String>,
     /// How long after that time
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = parse_duration, requires = "expire_path")]
     expire_after: Duration,
+    /// The field that a search uses when it names none [default: the first one]
     #[arg(long, value_name = "FIELD")]
     default_field: Option<String>,
 }
@@ -89,12 +90,11 @@ pub async fn run(command: Command, context: &Context) -> Result<()> {
         Command::Create(args) => create(args, context).await,
         Command::List => list(context).await,
         Command::Info { name } => info(name, context).await,
-        Command::Drop { name } => drop(name, context).await,
         Command::Expire { name, path, after, .. } => expire(name, path.map(|path| expiry(path, after)), context).await,
+        Command::Drop { name } => drop(name, context).await,
     }
 }
 
-async fn create(args: CreateArgs, context: &Context) -> Result<()> {
 fn expiry(path: String, after: Duration) -> v1::Expiry {
     v1::Expiry { path, after_seconds: after.as_secs() }
 }
@@ -105,6 +105,7 @@ async fn expire(collection: String, expiry: Option<v1::Expiry>, context: &Contex
     show(&reply.collection.context("the server sent no collection")?, context)
 }
 
+async fn create(args: CreateArgs, context: &Context) -> Result<()> {
     let mut fields = args.fields.specs();
     // The first field is the default one for a server that is not told.
     if let Some(position) = fields.iter().position(|field| Some(&field.name) == args.default_field.as_ref()) {
@@ -121,8 +122,8 @@ async fn expire(collection: String, expiry: Option<v1::Expiry>, context: &Contex
         fields,
         media_originals: media.into(),
         default_field: args.default_field.unwrap_or_default(),
-    };
         expiry: args.expire_path.map(|path| expiry(path, args.expire_after)),
+    };
     let request = context.request(v1::CreateCollectionRequest { spec: Some(spec) });
     let reply = context.client.collections.clone().create_collection(request).await?.into_inner();
     show(&reply.collection.context("the server sent no collection")?, context)
@@ -186,8 +187,8 @@ pub fn show(collection: &v1::Collection, context: &Context) -> Result<()> {
         vec!["media".to_owned(), render::media_originals(collection.media_originals()).to_owned()],
         vec!["default field".to_owned(), collection.default_field.clone()],
         vec!["aliases".to_owned(), collection.aliases.join(", ")],
-        vec!["version".to_owned(), collection.version.to_string()],
         vec!["items end".to_owned(), collection.expiry.as_ref().map(render::expiry).unwrap_or_default()],
+        vec!["version".to_owned(), collection.version.to_string()],
         vec!["uid".to_owned(), collection.uid.clone()],
     ];
     rows.retain(|row| row.last().is_some_and(|value| !value.is_empty()));

@@ -23,8 +23,11 @@ use crate::ingest::source::{Kind, Source};
 use crate::ingest::upload::{self, End, Records, Settings};
 use crate::units::{self, parse_duration};
 
-/// Bytes of items in one batch; an item that is larger travels alone.
+/// Bytes of items in one batch; an item that is larger travels alone. Bulk batches are large enough to go past the server's log.
 const BATCH_BYTES: usize = 8 << 20;
+const BULK_BATCH_BYTES: usize = 32 << 20;
+/// Items in one batch unless the user says.
+const BATCH: u32 = 128;
 
 const HELP: &str = "Sources:
   folder      pictures (png jpg jpeg gif webp bmp tif tiff), recursively; the id is the path relative to the folder.
@@ -81,9 +84,12 @@ pub struct Args {
     /// Start at the first record even if the journal knows better
     #[arg(long)]
     restart: bool,
-    /// Items in one batch, at most
-    #[arg(long, value_name = "N", default_value = "128", value_parser = clap::value_parser!(u32).range(1..))]
-    batch: u32,
+    /// Index the items afterwards, in large pieces: faster for a first load, but searches do not find them meanwhile
+    #[arg(long)]
+    bulk: bool,
+    /// Items in one batch, at most [default: 128; with --bulk as many as the server takes]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    batch: Option<u32>,
     /// Batches on the way at once
     #[arg(long, value_name = "N", default_value = "4", value_parser = clap::value_parser!(u32).range(1..=64))]
     in_flight: u32,
@@ -184,7 +190,8 @@ pub async fn run(args: Args, context: &Context) -> Result<Outcome> {
         rejects_file,
         progress: Progress::start(total, state.position),
     };
-    let size = BatchSize { items: (args.batch as usize).min(caps.upsert_items as usize), bytes: BATCH_BYTES };
+    let (items, bytes) = if args.bulk { (u32::MAX, BULK_BATCH_BYTES) } else { (BATCH, BATCH_BYTES) };
+    let size = BatchSize { items: (args.batch.unwrap_or(items) as usize).min(caps.upsert_items as usize), bytes };
     let mut spans = batch::spawn(reader, caps, size, state.position, args.limit);
     let settings = Settings {
         target,
@@ -192,13 +199,14 @@ pub async fn run(args: Args, context: &Context) -> Result<Outcome> {
             Durability::Sync => v1::Durability::Sync,
             Durability::Async => v1::Durability::Async,
         },
+        indexing: if args.bulk { v1::Indexing::Deferred } else { v1::Indexing::AtOnce },
         in_flight: args.in_flight as usize,
         retry_for: args.retry_for,
         timeout: context.timeout(),
     };
     let end = upload::run(&context.client, &settings, &mut records, &mut spans, stop_signal()).await;
     let rejected = records.ledger.counts().rejected;
-    report(&end, &state, records, context)?;
+    report(&end, &state, records, (args.bulk, context))?;
     let hint = if args.no_journal { "" } else { "; the same command goes on from here" };
     match end.with_context(|| format!("the ingest is not complete{hint}"))? {
         End::Complete if rejected > 0 => Ok(Outcome::ItemsRejected),
@@ -230,7 +238,7 @@ async fn stop_signal() {
 }
 
 /// Writes the summary: on stdout, with `--json` as the only object there.
-fn report(end: &Result<End>, began: &State, records: Records, context: &Context) -> Result<()> {
+fn report(end: &Result<End>, began: &State, records: Records, (is_bulk, context): (bool, &Context)) -> Result<()> {
     let counts = *records.ledger.counts();
     let (per_second, seconds) = records.progress.speed();
     let position = records.ledger.position();
@@ -247,11 +255,17 @@ fn report(end: &Result<End>, began: &State, records: Records, context: &Context)
         seconds,
         per_second,
     );
+    let line = if is_bulk {
+        format!("{line}\nsearches find them when they are indexed; `pictor status` shows how many wait")
+    } else {
+        line
+    };
     let round = |number: f64| (number * 1000.0).round() / 1000.0;
     let mut object = json!({
         "complete": complete, "records": counts.total(), "created": counts.created, "updated": counts.updated,
         "unchanged": counts.unchanged, "rejected": counts.rejected, "resumed_at": began.position + 1,
         "next_record": position + 1, "seconds": round(seconds), "items_per_s": round(per_second),
+        "indexing_deferred": is_bulk,
     });
     if let Err(error) = end {
         object["error"] = describe(error).into();

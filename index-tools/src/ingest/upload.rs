@@ -29,6 +29,7 @@ const AHEAD: usize = 16;
 pub struct Settings {
     pub target: Target,
     pub durability: v1::Durability,
+    pub indexing: v1::Indexing,
     pub in_flight: usize,
     /// How long to go on while everything fails.
     pub retry_for: Duration,
@@ -216,6 +217,7 @@ impl Upload<'_> {
             items,
             mode: v1::UpsertMode::Upsert.into(),
             durability: self.settings.durability.into(),
+            indexing: self.settings.indexing.into(),
         };
         Some(v1::UpsertStreamRequest { batch: number, upsert: Some(upsert) })
     }

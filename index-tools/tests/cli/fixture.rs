@@ -167,7 +167,8 @@ pub(crate) fn jsonl(folder: &Path, count: usize) -> std::path::PathBuf {
 impl State {
     fn upsert(&mut self, request: &v1::UpsertRequest) -> v1::UpsertResponse {
         let results = request.items.iter().map(|item| self.upsert_one(item)).collect();
-        v1::UpsertResponse { results, timings: None }
+        self.indexing = request.indexing();
+        v1::UpsertResponse { results, timings: None, indexing_deferred: self.indexing == v1::Indexing::Deferred }
     }
 
     fn upsert_one(&mut self, item: &v1::Item) -> v1::UpsertResult {
@@ -230,8 +231,8 @@ impl State {
             default_field: "text".into(),
             fields: vec![v1::FieldInfo { spec: Some(text_field()), generations: vec![v1::Generation::default()] }],
             payload_indexes: payloads::described(self),
-            ..Default::default()
             expiry: self.expiry.clone(),
+            ..Default::default()
         }
     }
 }
@@ -470,7 +471,6 @@ impl Collections for Server {
         self.with(|state| payloads::drop_index(state, request.get_ref())).map(Response::new)
     }
 
-    async fn update_aliases(
     async fn set_expiry(
         &self,
         request: Request<v1::SetExpiryRequest>,
@@ -482,6 +482,7 @@ impl Collections for Server {
         Ok(Response::new(v1::SetExpiryResponse { collection: Some(collection) }))
     }
 
+    async fn update_aliases(
         &self,
         _: Request<v1::UpdateAliasesRequest>,
     ) -> Result<Response<v1::UpdateAliasesResponse>, Status> {

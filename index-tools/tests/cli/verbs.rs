@@ -21,8 +21,13 @@ fn every_verb_answers_in_json() {
         assert_eq!(code, 0, "{line}: {stderr}");
         assert_eq!(lines[0], expected, "{line}");
     };
-    let (code, ..) = call(&format!("ingest c {}", source.display()));
-    assert_eq!(code, 0);
+    let ingest = |flags: &str| call(&format!("ingest c {} --no-journal {flags}", source.display()));
+    let (code, lines, _) = ingest("--bulk");
+    assert_eq!((code, &lines[0]["indexing_deferred"]), (0, &json!(true)));
+    assert_eq!(server.with(|state| state.indexing), pictor_proto::v1::Indexing::Deferred);
+    let (code, lines, _) = ingest("");
+    assert_eq!((code, &lines[0]["indexing_deferred"]), (0, &json!(false)));
+    assert_eq!(server.with(|state| state.indexing), pictor_proto::v1::Indexing::AtOnce);
     check("count c", json!({"count": 8}));
     check("alias set a c", json!({"alias": "a", "collection": "c"}));
     check("alias list", json!({"alias": "a", "collection": "c"}));
@@ -217,7 +222,7 @@ fn exit_codes_tell_what_happened() {
     };
     check("collection info nothing", 1, "there is no collection \"nothing\" (NOT_FOUND)");
     check("delete c --filter x", 1, "filter: expected a value");
-    check("job list", 1, "does not serve");
+    check("job cancel 1", 1, "does not serve");
     check("search c", 2, "give something to look for");
     check("search c --text a --weight size=2", 2, "a part is text");
     check("search c --text a --image none.png", 1, "cannot read none.png");

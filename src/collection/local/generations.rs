@@ -219,7 +219,9 @@ impl Plan<'_> {
         }
         record.vectors.sort_unstable();
         self.batch.put_item(self.collection(), current.internal, record)?;
-        self.changes.added.insert(current.internal, AddedItem { id: filling.id.clone(), vectors });
+        self.changes
+            .added
+            .insert(current.internal, AddedItem { id: filling.id.clone(), vectors, deferred: Vec::new() });
         self.set_current(filling.id, Some(current));
         Ok(FillOutcome::Filled)
     }

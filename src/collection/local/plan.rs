@@ -29,7 +29,10 @@ pub(super) struct Changes {
 
 pub(super) struct AddedItem {
     pub(super) id: ItemId,
+    /// What searches find at once.
     pub(super) vectors: Vec<(VectorSlot, Vec<f32>)>,
+    /// What is indexed later, from the store.
+    pub(super) deferred: Vec<VectorSlot>,
 }
 
 /// An item as it stands after the writes planned so far.

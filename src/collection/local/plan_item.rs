@@ -1,9 +1,12 @@
 //! Plans the write of one item.
 
 use super::plan::{AddedItem, Current, Plan};
-use crate::collection::backend::{ItemWrite, PayloadChange, PayloadWrite, UpsertMode, WriteAck, WriteOutcome};
+use crate::collection::backend::{
+    Indexing, ItemWrite, PayloadChange, PayloadWrite, UpsertMode, WriteAck, WriteOutcome,
+};
 use crate::collection::schema::{CollectionSchema, Field};
 use crate::store::{ItemRecord, MediaRecord, RecordHead, VectorSlot};
+use crate::types::filter::{Filter, Mismatches, matches};
 use crate::types::limits::PARTS_PER_ITEM;
 use crate::types::value::check_payload;
 use crate::types::{ItemId, Payload};
@@ -63,20 +66,31 @@ impl Plan<'_> {
         let internal = self.next_internal();
         let collection = self.collection();
         self.batch.put_id(collection, &write.id, internal);
-        let mut vectors = Vec::with_capacity(slots.len());
+        let mut added = AddedItem { id: write.id.clone(), vectors: Vec::new(), deferred: Vec::new() };
         for &(slot, position) in slots {
             let vector = &write.vectors[position].vector;
-            self.batch.put_vector(collection, internal, slot, vector);
-            vectors.push((slot, vector.values.clone()));
+            match write.indexing {
+                Indexing::AtOnce => {
+                    self.batch.put_vector(collection, internal, slot, vector);
+                    added.vectors.push((slot, vector.values.clone()));
+                }
+                Indexing::Deferred => {
+                    self.batch.put_bulk_vector(collection, internal, slot, vector);
+                    added.deferred.push(slot);
+                }
+            }
         }
         self.index_payload(internal, None, Some(&write.payload));
-        self.changes.added.insert(internal, AddedItem { id: write.id.clone(), vectors });
+        self.changes.added.insert(internal, added);
         internal
     }
 
-    /// Plans a delete; `None` if the item is not stored.
-    pub(super) fn delete(&mut self, id: ItemId) -> Option<u64> {
-        let current = self.current(&id)?.clone();
+    /// Plans a delete; `None` if the item is not stored, or does not satisfy what it must.
+    pub(super) fn delete(&mut self, id: ItemId, only_if: Option<&Filter>) -> Option<u64> {
+        let satisfies = |current: &&Current| {
+            only_if.is_none_or(|filter| matches(filter, &current.record.head.payload, &mut Mismatches::default()))
+        };
+        let current = self.current(&id).filter(satisfies)?.clone();
         let version = self.next_version();
         self.batch.delete_id(self.collection(), &id);
         self.remove(&current);

@@ -20,9 +20,11 @@ const STEADY: (usize, usize) = (1, 3);
 const FASTEST: f64 = 2.0;
 const SLOWEST: f64 = 0.25;
 /// Vectors a second that an index takes, until it was measured.
-const UNKNOWN_RATE: u64 = 2_000;
+const UNKNOWN_RATE: f64 = 2_000.0;
+/// What each segment leaves of the weight of those before it.
+const FORGETTING: f64 = 0.5;
 /// No acknowledgement is held back longer.
-const LONGEST: Duration = Duration::from_secs(2);
+const LONGEST: Duration = Duration::from_secs(5);
 /// How long a job waits for room before it fails, looking so often.
 const PATIENCE: Duration = Duration::from_secs(120);
 const LOOK: Duration = Duration::from_millis(50);
@@ -33,8 +35,10 @@ pub(super) struct Pressure {
     /// Milliseconds of the clock at the last write, and at the first after a pause.
     written_at: AtomicU64,
     burst_at: AtomicU64,
-    /// Vectors a second that segments were lately made of.
-    rate: AtomicU64,
+    /// Milliseconds of the clock at the last bulk write.
+    bulk_at: AtomicU64,
+    /// What the tail lately lost to segments, and the time that segments took.
+    drained: Mutex<Drained>,
     /// True if somebody should look whether a segment is due.
     is_new: AtomicBool,
     /// When the next acknowledgement may leave, if they are held back.
@@ -47,7 +51,8 @@ impl Pressure {
             clock: Instant::now(),
             written_at: AtomicU64::new(0),
             burst_at: AtomicU64::new(0),
-            rate: AtomicU64::new(UNKNOWN_RATE),
+            bulk_at: AtomicU64::new(0),
+            drained: Mutex::default(),
             is_new: AtomicBool::new(true),
             next: Mutex::new(None),
         }
@@ -60,6 +65,15 @@ impl Pressure {
             self.burst_at.store(now, Ordering::Relaxed);
         }
         self.wake();
+    }
+
+    pub(super) fn note_bulk_write(&self) {
+        self.bulk_at.store(self.clock.elapsed().as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// How long no bulk write has come.
+    pub(super) fn bulk_quiet(&self) -> Duration {
+        self.since(&self.bulk_at)
     }
 
     /// Asks for a look at whether a segment is due.
@@ -81,15 +95,18 @@ impl Pressure {
         self.clock.elapsed().saturating_sub(Duration::from_millis(moment.load(Ordering::Relaxed)))
     }
 
-    pub(super) fn note_built(&self, vectors: usize, time: Duration) {
-        if vectors > 0 {
-            let rate = (vectors as f64 / time.as_secs_f64().max(1e-3)) as u64;
-            self.rate.store(rate.max(1), Ordering::Relaxed);
-        }
+    /// A segment was made, and so many vectors of it came from the tail: the others were joined or freed of what was deleted, which takes time
+    /// that the tail waits for.
+    pub(super) fn note_built(&self, from_tail: usize, time: Duration) {
+        let mut drained = self.drained.lock();
+        drained.vectors = drained.vectors * FORGETTING + from_tail as f64;
+        drained.seconds = drained.seconds * FORGETTING + time.as_secs_f64();
     }
 
+    /// Vectors a second that the tail loses to segments.
     fn rate(&self) -> f64 {
-        self.rate.load(Ordering::Relaxed).max(1) as f64
+        let Drained { vectors, seconds } = *self.drained.lock();
+        if seconds > 0.0 { (vectors / seconds).max(1.0) } else { UNKNOWN_RATE }
     }
 
     /// How long this acknowledgement waits for its turn, so that all together leave at `speed` vectors a second.
@@ -100,6 +117,13 @@ impl Pressure {
         let turn = (free + Duration::from_secs_f64(items as f64 / speed)).min(now + LONGEST);
         *next.insert(turn) - now
     }
+}
+
+/// Sums over the segments that were made, the older the less.
+#[derive(Clone, Copy, Default)]
+struct Drained {
+    vectors: f64,
+    seconds: f64,
 }
 
 /// A tail beside what it may hold.
@@ -126,15 +150,25 @@ impl Fullness {
 }
 
 impl Inner {
+    /// Vectors of this dimension that fit into the memory of a tail.
+    pub(super) fn fitting(&self, dimension: usize) -> usize {
+        // Float32 and a code.
+        self.segments.tail_bytes / (5 * dimension.max(1))
+    }
+
+    /// Vectors that the tail of an index may hold.
+    pub(super) fn tail_capacity(&self, index: &SegmentedIndex) -> usize {
+        let seal_at = self.segments.growth.seal_at;
+        let most = seal_at.saturating_mul(self.segments.tail_segments);
+        most.min(self.fitting(index.dimension()).max(seal_at.saturating_mul(LEAST)))
+    }
+
     /// The tail of the collection that is the fullest by this measure.
     fn fullest(&self, measure: fn(Fullness) -> f64) -> Option<Fullness> {
-        let (seal_at, tail_bytes) = (self.segments.growth.seal_at, self.segments.tail_bytes);
+        let seal_at = self.segments.growth.seal_at;
         let is_burst = self.pressure.since(&self.pressure.burst_at) < BURST;
         let of_index = |index: &SegmentedIndex| {
-            // Float32 and a code.
-            let fits = tail_bytes / (5 * index.dimension().max(1));
-            let most = seal_at.saturating_mul(self.segments.tail_segments);
-            let refuse_at = most.min(fits.max(seal_at.saturating_mul(LEAST)));
+            let refuse_at = self.tail_capacity(index);
             let steady = |segments: usize| seal_at.saturating_mul(segments).min(refuse_at);
             let slow = if is_burst { (refuse_at / 2, refuse_at) } else { (steady(STEADY.0), steady(STEADY.1)) };
             Fullness { vectors: index.tail_len(), slow, refuse_at }
@@ -186,5 +220,26 @@ impl Inner {
             }
             _ => Duration::ZERO,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fails when: the time of a segment that takes nothing from the tail counts for nothing; writers then run into a full tail instead of being
+    /// slowed before.
+    #[test]
+    fn the_rate_is_what_the_tail_loses() {
+        let pressure = Pressure::new();
+        let check =
+            |expected: f64| assert!((pressure.rate() - expected).abs() < 1e-9, "{} {expected}", pressure.rate());
+        check(UNKNOWN_RATE);
+        pressure.note_built(8_000, Duration::from_secs(2));
+        check(4_000.0);
+        pressure.note_built(0, Duration::from_secs(4));
+        check(800.0);
+        pressure.note_built(7_000, Duration::from_millis(500));
+        check(3_000.0);
     }
 }

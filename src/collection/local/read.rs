@@ -108,6 +108,8 @@ impl Inner {
             generation,
             vectors: index.len() as u64,
             tail_vectors: index.tail_len() as u64,
+            tail_capacity: self.tail_capacity(index) as u64,
+            deferred_vectors: index.deferred_len() as u64,
             segments: segments.len() as u64,
             segment_bytes: segments.iter().map(|sealed| sealed.segment().file_bytes() as u64).sum(),
             deleted_vectors: segments.iter().map(|sealed| (sealed.segment().n_keys() - sealed.n_live()) as u64).sum(),

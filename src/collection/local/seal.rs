@@ -3,6 +3,7 @@
 //! A segment holds what the index held at one moment. Writes that come while it is built are noted by the index and take precedence when
 //! it is put in place, so that nobody ever sees an older state. Segments are a cache: what is damaged is put aside and built again.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -37,6 +38,8 @@ pub struct SegmentSettings {
     pub chunk_segments: usize,
     /// Bytes that a tail may take, as long as it may hold twice what a segment is made of.
     pub tail_bytes: usize,
+    /// When no bulk write has come for so long, what they wrote is indexed.
+    pub bulk_pause: Duration,
     /// The pause after a segment could not be made, such as on a full disk.
     pub retry: Duration,
 }
@@ -58,14 +61,31 @@ impl Default for SegmentSettings {
             tail_segments: 10,
             chunk_segments: 2,
             tail_bytes: 512 << 20,
+            bulk_pause: Duration::from_secs(2),
             retry: Duration::from_secs(60),
         }
     }
 }
 
+/// A segment that is not in its place yet; none if nothing was left of what it was to be made of.
+struct Built {
+    segment: Option<Segment>,
+    /// Vectors that the tail held.
+    from_tail: usize,
+}
+
+/// What the next segment of an index is made of.
+pub(super) enum Work {
+    Planned(SegmentPlan),
+    /// Planned because nobody writes; it makes way for a tail that somebody fills.
+    Idle(SegmentPlan),
+    /// Vectors of bulk writes, as the store has them.
+    Deferred,
+}
+
 /// What an index waits for.
 pub(super) enum Due {
-    Now(GenerationKey, SegmentPlan),
+    Now(GenerationKey, Work),
     /// Something, if nobody writes for so long.
     Later(Duration),
     Nothing,
@@ -79,11 +99,27 @@ impl Inner {
         let is_idle = quiet >= growth.idle;
         let state = self.state.read();
         let due = |is_idle| state.indexes.iter().find_map(|(&key, index)| Some((key, index.due(growth, is_idle)?)));
-        match due(is_idle) {
-            Some((key, plan)) => Due::Now(key, plan),
-            None if !is_idle && due(true).is_some() => Due::Later(growth.idle - quiet),
-            None => Due::Nothing,
+        if let Some((key, plan)) = due(false) {
+            return Due::Now(key, Work::Planned(plan));
         }
+        if let Some((key, plan)) = due(true).filter(|_| is_idle) {
+            return Due::Now(key, Work::Idle(plan));
+        }
+        let mut waits = state.indexes.iter().filter(|(_, index)| index.deferred_len() > 0 && !index.is_begun());
+        let deferred =
+            waits.next().map(|(&key, _)| (key, self.segments.bulk_pause.saturating_sub(self.pressure.bulk_quiet())));
+        let idle = (!is_idle && due(true).is_some()).then(|| growth.idle - quiet);
+        match (deferred, idle) {
+            (Some((key, wait)), _) if wait.is_zero() => Due::Now(key, Work::Deferred),
+            (Some((_, wait)), idle) => Due::Later(idle.map_or(wait, |idle| idle.min(wait))),
+            (None, Some(idle)) => Due::Later(idle),
+            (None, None) => Due::Nothing,
+        }
+    }
+
+    /// True if some tail is long enough for a segment.
+    pub(super) fn is_tail_due(&self) -> bool {
+        self.state.read().indexes.values().any(|index| index.tail_len() >= self.segments.growth.seal_at)
     }
 
     /// Measures the walks of every generation, without keeping writers waiting: with the queries that are due, or with all that are
@@ -113,21 +149,20 @@ impl Inner {
         }
     }
 
-    /// Makes a segment as planned, and puts it in place.
+    /// Makes a segment and puts it in place.
     ///
     /// # Errors
     /// [`Error::Cancelled`], those of the store and of the disk; the index stays as it was. A damaged segment that it was to be made of is
     /// put aside.
-    pub(super) fn seal(&self, key: GenerationKey, plan: &SegmentPlan, stop: &AtomicBool) -> Result<()> {
+    pub(super) fn seal(&self, key: GenerationKey, work: &Work, stop: &AtomicBool) -> Result<()> {
         let start = Instant::now();
-        let outcome = self.build_segment(key, plan, stop).and_then(|segment| {
-            let n_keys = segment.as_ref().map_or(0, Segment::n_keys);
-            self.publish(key, segment)?;
-            Ok(n_keys)
+        let outcome = self.build_segment(key, work, stop).and_then(|built| {
+            self.publish(key, built.segment)?;
+            Ok(built.from_tail)
         });
         match outcome {
-            Ok(n_keys) => {
-                self.pressure.note_built(n_keys, start.elapsed());
+            Ok(from_tail) => {
+                self.pressure.note_built(from_tail, start.elapsed());
                 self.measure();
                 Ok(())
             }
@@ -143,18 +178,57 @@ impl Inner {
         }
     }
 
-    fn build_segment(&self, key: GenerationKey, plan: &SegmentPlan, stop: &AtomicBool) -> Result<Option<Segment>> {
-        let sources = {
-            let _no_writer = self.lock_writer()?;
-            self.state.write().indexes.get_mut(&key).ok_or_else(gone)?.begin_segment(plan)?;
-            // Searches go on while the vectors are copied.
-            self.state.read().indexes.get(&key).ok_or_else(gone)?.sources()?
+    fn build_segment(&self, key: GenerationKey, work: &Work, stop: &AtomicBool) -> Result<Built> {
+        let (writer, from_tail) = match work {
+            Work::Planned(plan) | Work::Idle(plan) => {
+                let sources = {
+                    let _no_writer = self.lock_writer()?;
+                    self.state.write().indexes.get_mut(&key).ok_or_else(gone)?.begin_segment(plan)?;
+                    // Searches go on while the vectors are copied.
+                    self.state.read().indexes.get(&key).ok_or_else(gone)?.sources()?
+                };
+                let from_tail = sources.from_tail();
+                (sources.collect()?, from_tail)
+            }
+            Work::Deferred => (self.collect_deferred(key)?, 0),
         };
-        let Some(writer) = sources.collect()? else { return Ok(None) };
+        let Some(writer) = writer else { return Ok(Built { segment: None, from_tail }) };
         fail_point("seal.before_build");
         // What a segment holds must not be lost by the store later: numbers of items would be used again.
         self.store.sync()?;
-        self.write_segment(key, writer, stop).map(Some)
+        let segment = Some(self.write_segment(key, writer, stop)?);
+        Ok(Built { segment, from_tail })
+    }
+
+    /// Reads the vectors that a segment of bulk writes begins with, which is as large as a tail might be.
+    fn collect_deferred(&self, key: GenerationKey) -> Result<Option<SegmentWriter>> {
+        let (keys, dimension, snapshot) = {
+            let _no_writer = self.lock_writer()?;
+            let mut state = self.state.write();
+            let index = state.indexes.get_mut(&key).ok_or_else(gone)?;
+            let limit = self.fitting(index.dimension()).max(self.segments.chunk());
+            (index.begin_deferred(limit)?, index.dimension(), self.store.snapshot())
+        };
+        let mut writer = SegmentWriter::new(dimension, keys.len());
+        for some in keys.chunks(READ_AT_ONCE) {
+            for (key, vector) in some.iter().zip(self.vectors_at(&snapshot, key, some)?) {
+                let lost = || Error::Corruption(format!("{key:?} is to be indexed but has no vector"));
+                writer.push(*key, &vector.ok_or_else(lost)?);
+            }
+        }
+        Ok(Some(writer).filter(|writer| !writer.is_empty()))
+    }
+
+    fn vectors_at(
+        &self,
+        snapshot: &Snapshot<'_>,
+        (field, generation): GenerationKey,
+        keys: &[VectorKey],
+    ) -> Result<Vec<Option<Vec<f32>>>> {
+        let slot = |key: &VectorKey| (key.item, VectorSlot { field, generation, part: key.part });
+        let slots: Vec<_> = keys.iter().map(slot).collect();
+        let vectors = snapshot.vectors(self.id, &slots)?;
+        Ok(vectors.into_iter().map(|vector| vector.map(|vector| vector.values)).collect())
     }
 
     fn write_segment(&self, key: GenerationKey, writer: SegmentWriter, stop: &AtomicBool) -> Result<Segment> {
@@ -188,7 +262,7 @@ impl Inner {
         match replaced {
             Ok(replaced) => {
                 fail_point("seal.published");
-                replaced.iter().for_each(|file| remove(file));
+                replaced.files().for_each(remove);
                 Ok(())
             }
             Err(error) => {
@@ -231,18 +305,12 @@ impl Inner {
         Ok(!damaged.is_empty())
     }
 
-    fn stored_vectors(
-        &self,
-        (field, generation): GenerationKey,
-        keys: &[VectorKey],
-    ) -> Result<std::collections::HashMap<VectorKey, Vec<f32>>> {
+    fn stored_vectors(&self, generation: GenerationKey, keys: &[VectorKey]) -> Result<HashMap<VectorKey, Vec<f32>>> {
         let snapshot = self.store.snapshot();
-        let mut found = std::collections::HashMap::with_capacity(keys.len());
+        let mut found = HashMap::with_capacity(keys.len());
         for some in keys.chunks(READ_AT_ONCE) {
-            let slot = |key: &VectorKey| (key.item, VectorSlot { field, generation, part: key.part });
-            let slots: Vec<_> = some.iter().map(slot).collect();
-            let vectors = some.iter().zip(snapshot.vectors(self.id, &slots)?);
-            found.extend(vectors.filter_map(|(key, vector)| Some((*key, vector?.values))));
+            let vectors = some.iter().zip(self.vectors_at(&snapshot, generation, some)?);
+            found.extend(vectors.filter_map(|(key, vector)| Some((*key, vector?))));
         }
         Ok(found)
     }

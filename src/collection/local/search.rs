@@ -30,6 +30,8 @@ pub(super) struct Found<'a> {
     pub(super) neighbours: Vec<Vec<Neighbour>>,
     /// True if every vector was compared.
     pub(super) exact: bool,
+    /// Vectors that wait to be indexed.
+    pub(super) deferred: u64,
     pub(super) records: HashMap<u64, ItemRecord>,
     pub(super) snapshot: Snapshot<'a>,
     pub(super) schema: Arc<CollectionSchema>,
@@ -81,10 +83,11 @@ impl Inner {
         let Judgement { mismatches, plan } = judgement;
         let plan = filter.map(|_| plan);
         let start = Instant::now();
-        let exact = found.exact;
+        let (exact, deferred) = (found.exact, found.deferred);
         let hits = self.hits(found, request)?;
         times.fetch += start.elapsed();
-        Ok(SearchReply { hits, exact, mismatches, plan, search_time: times.search, fetch_time: times.fetch })
+        let exact = exact && deferred == 0;
+        Ok(SearchReply { hits, exact, deferred, mismatches, plan, search_time: times.search, fetch_time: times.fetch })
     }
 
     /// Searches at a moment, of all items or `among` some, and reads the records found, letting go of the index in between.
@@ -129,6 +132,7 @@ impl Inner {
                 Ok(found.neighbours)
             })
             .collect::<Result<_>>()?;
+        let deferred = state.indexes.get(&key).map_or(0, |index| index.deferred_len() as u64);
         drop(state);
         times.search += start.elapsed();
         let start = Instant::now();
@@ -136,7 +140,7 @@ impl Inner {
         let internals: Vec<u64> = internals.into_iter().collect();
         let records = self.records(&snapshot, &internals)?.into_iter().collect();
         times.fetch += start.elapsed();
-        Ok(Found { neighbours, exact, records, snapshot, schema })
+        Ok(Found { neighbours, exact, deferred, records, snapshot, schema })
     }
 
     /// The items that a query names as the only ones, as far as they are `among` others.

@@ -1,6 +1,7 @@
 //! The backend seam over the local collection: every call runs on a blocking thread.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -10,13 +11,14 @@ use super::seal::SegmentSettings;
 use super::search::Request;
 use super::workers::Workers;
 use crate::collection::backend::{
-    BackendStats, Capabilities, CollectionBackend, Durability, FacetReply, FillOutcome, Filling, ItemWrite, OrderBy,
-    OrderedPage, PayloadWrite, ScrollPage, SearchParams, SearchReply, Selection, StoredItem, VectorQuery, WriteAck,
+    BackendStats, Capabilities, CollectionBackend, Durability, FacetReply, FillOutcome, Filling, Indexing, ItemWrite,
+    OrderBy, OrderedPage, PayloadWrite, ScrollPage, SearchParams, SearchReply, Selection, StoredItem, VectorQuery,
+    WriteAck,
 };
 use crate::collection::schema::CollectionSchema;
 use crate::store::{AuditReport, Snapshot, Store};
-use crate::types::ItemId;
 use crate::types::filter::{Filter, Path};
+use crate::types::{ItemId, Timestamp};
 use crate::{Error, Result};
 
 /// A collection whose items live in this process's store. Cheap to clone.
@@ -86,8 +88,9 @@ impl CollectionBackend for LocalCollection {
 
     async fn upsert(&self, writes: Vec<ItemWrite>, durability: Durability) -> Result<Vec<Result<WriteAck>>> {
         let upsert = move |inner: &Inner| {
+            let n_at_once = writes.iter().filter(|write| write.indexing == Indexing::AtOnce).count();
             let outcomes = inner.upsert(writes, durability)?;
-            let wait = inner.hold_back(outcomes.len());
+            let wait = if n_at_once > 0 { inner.hold_back(n_at_once) } else { Duration::ZERO };
             Ok((outcomes, wait))
         };
         let (outcomes, wait) = self.blocking(upsert).await?;

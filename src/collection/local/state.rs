@@ -8,10 +8,10 @@ use roaring::RoaringTreemap;
 
 use super::payload::PayloadIndexes;
 use super::payload_changes::PayloadChanges;
-use super::plan::{AddedItem, Changes};
+use super::plan::Changes;
 use crate::collection::schema::CollectionSchema;
 use crate::index::{Candidates, SegmentedIndex, VectorIndex, VectorKey};
-use crate::store::Counters;
+use crate::store::{Counters, VectorSlot};
 use crate::types::ItemId;
 
 /// Names a field's generation by number.
@@ -36,16 +36,23 @@ impl State {
             self.names.remove(internal);
         }
         let mut additions: BTreeMap<GenerationKey, Vec<(VectorKey, &[f32])>> = BTreeMap::new();
-        for (&item, AddedItem { vectors, .. }) in &changes.added {
-            for (slot, values) in vectors {
-                let key = VectorKey { item, part: slot.part };
-                additions.entry((slot.field, slot.generation)).or_default().push((key, values));
+        let mut deferred: BTreeMap<GenerationKey, Vec<VectorKey>> = BTreeMap::new();
+        for (&item, added) in &changes.added {
+            let key = |slot: &VectorSlot| VectorKey { item, part: slot.part };
+            for (slot, values) in &added.vectors {
+                additions.entry((slot.field, slot.generation)).or_default().push((key(slot), values));
+            }
+            for slot in &added.deferred {
+                deferred.entry((slot.field, slot.generation)).or_default().push(key(slot));
             }
         }
         for (generation, index) in &mut self.indexes {
             index.remove(&changes.removed);
             if let Some(vectors) = additions.get(generation) {
                 index.insert(vectors);
+            }
+            if let Some(keys) = deferred.remove(generation) {
+                index.defer(keys);
             }
         }
         drop(additions);

@@ -8,12 +8,12 @@ use std::time::Instant;
 use parking_lot::{Condvar, Mutex};
 
 use super::moment::Inner;
-use super::seal::Due;
+use super::seal::{Due, Work};
 use crate::{Error, Result};
 
 /// Of threads that make segments, -20 to 19.
 #[cfg(target_os = "linux")]
-const NICENESS: i32 = 5;
+const NICENESS: i32 = 19;
 
 /// A thread that makes segments and one that measures them; whoever drops the last handle of a collection waits for their end.
 #[derive(Default)]
@@ -25,6 +25,8 @@ pub(super) struct Workers {
 #[derive(Default)]
 struct Shared {
     stop: AtomicBool,
+    /// True if the segment that is being made should be given up.
+    interrupt: AtomicBool,
     sealing: Mutex<Sealing>,
     wake: Condvar,
 }
@@ -36,6 +38,8 @@ struct Sealing {
     /// True if something was written since the thread last looked.
     is_woken: bool,
     is_at_work: bool,
+    /// True while what is made may wait.
+    is_idle_work: bool,
     has_failed: bool,
 }
 
@@ -54,6 +58,9 @@ impl Workers {
         let mut sealing = self.shared.sealing.lock();
         sealing.is_woken = true;
         if sealing.is_alive {
+            if sealing.is_idle_work && inner.is_tail_due() {
+                self.shared.interrupt.store(true, Ordering::Relaxed);
+            }
             self.shared.wake.notify_all();
         } else if !matches!(inner.due(), Due::Nothing) {
             sealing.is_alive = true;
@@ -104,18 +111,26 @@ impl Workers {
 fn seal_what_is_due(inner: &Inner, shared: &Shared) {
     let _if_it_panics = Panicking(shared);
     step_back();
-    while !shared.stop.load(Ordering::Relaxed) {
+    loop {
+        // Before the end is looked for, because the end interrupts, too.
+        shared.interrupt.store(false, Ordering::SeqCst);
+        if shared.stop.load(Ordering::SeqCst) {
+            return;
+        }
         shared.sealing.lock().is_woken = false;
         match inner.due() {
-            Due::Now(key, plan) => {
-                shared.sealing.lock().is_at_work = true;
-                let outcome = inner.seal(key, &plan, &shared.stop);
+            Due::Now(key, work) => {
+                {
+                    let mut sealing = shared.sealing.lock();
+                    (sealing.is_at_work, sealing.is_idle_work) = (true, matches!(work, Work::Idle(_)));
+                }
+                let outcome = inner.seal(key, &work, &shared.interrupt);
                 let mut sealing = shared.sealing.lock();
-                sealing.is_at_work = false;
-                sealing.has_failed = outcome.is_err();
+                (sealing.is_at_work, sealing.is_idle_work) = (false, false);
+                sealing.has_failed = matches!(&outcome, Err(error) if *error != Error::Cancelled);
                 match outcome {
-                    Ok(()) => {}
-                    Err(Error::Cancelled | Error::NotFound { .. }) => return sealing.is_alive = false,
+                    Ok(()) | Err(Error::Cancelled) => {}
+                    Err(Error::NotFound { .. }) => return sealing.is_alive = false,
                     Err(error) => {
                         let collection = inner.id;
                         tracing::error!(%error, collection, "a segment could not be made; searches go on without it");
@@ -158,7 +173,8 @@ impl Drop for Panicking<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let mut sealing = self.0.sealing.lock();
-            (sealing.is_alive, sealing.is_at_work, sealing.has_failed) = (false, false, true);
+            let has_failed = true;
+            *sealing = Sealing { has_failed, ..Sealing::default() };
         }
     }
 }
@@ -167,7 +183,8 @@ impl Drop for Workers {
     fn drop(&mut self) {
         {
             let _nobody_looks = self.shared.sealing.lock();
-            self.shared.stop.store(true, Ordering::Relaxed);
+            self.shared.stop.store(true, Ordering::SeqCst);
+            self.shared.interrupt.store(true, Ordering::SeqCst);
         }
         self.shared.wake.notify_all();
         for thread in self.threads.get_mut().drain(..) {

@@ -4,14 +4,21 @@ use parking_lot::MutexGuard;
 
 use super::moment::{Inner, dropped};
 use super::plan::Plan;
-use crate::collection::backend::{Durability, ItemWrite, PayloadWrite, WriteAck};
+use crate::collection::backend::{Durability, Indexing, ItemWrite, PayloadWrite, WriteAck};
 use crate::store::Counters;
 use crate::types::ItemId;
+use crate::types::filter::Filter;
 use crate::{Error, Result};
 
 impl Inner {
     pub(super) fn upsert(&self, writes: Vec<ItemWrite>, durability: Durability) -> Result<Vec<Result<WriteAck>>> {
-        self.check_room()?;
+        let is_at_once = |write: &ItemWrite| write.indexing == Indexing::AtOnce;
+        if writes.iter().any(is_at_once) {
+            self.check_room()?;
+        }
+        if !writes.iter().all(is_at_once) {
+            self.pressure.note_bulk_write();
+        }
         self.store.check_room(0)?;
         let ids: Vec<ItemId> = writes.iter().map(|write| write.id.clone()).collect();
         self.write(&ids, writes, durability, |plan, write| plan.upsert(write))
@@ -27,9 +34,14 @@ impl Inner {
         self.write(&ids, writes, durability, |plan, write| plan.set_payload(write))
     }
 
-    pub(super) fn delete(&self, ids: Vec<ItemId>, durability: Durability) -> Result<Vec<Option<u64>>> {
+    pub(super) fn delete(
+        &self,
+        ids: Vec<ItemId>,
+        only_if: Option<&Filter>,
+        durability: Durability,
+    ) -> Result<Vec<Option<u64>>> {
         let known = ids.clone();
-        let outcomes = self.write(&known, ids, durability, |plan, id| Ok(plan.delete(id)))?;
+        let outcomes = self.write(&known, ids, durability, |plan, id| Ok(plan.delete(id, only_if)))?;
         // A delete plans no error of its own, so an error is of a later commit of a split batch.
         outcomes.into_iter().collect()
     }

@@ -3,9 +3,9 @@
 use pictor_proto::v1;
 use pictor_proto::v1::field_spec::Source;
 
+use super::filter::path_from_proto;
 use super::payload_indexes::payload_index_to_proto;
 use super::values::timestamp_to_proto;
-use crate::collection::CollectionInfo;
 use crate::collection::backend::{BackendStats, CollectionBackend as _};
 use crate::collection::schema::{Field, FieldSource, FieldSpec, GenerationState, MediaOriginals};
 use crate::collection::{CollectionInfo, Expiry};

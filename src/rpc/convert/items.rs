@@ -6,7 +6,7 @@ use pictor_proto::v1;
 
 use super::values::{micros, part_to_proto, payload_from_proto, payload_to_proto};
 use crate::collection::backend::{
-    Durability, PartVector, Selection, StoredItem, StoredMedia, UpsertMode, WriteAck, WriteOutcome,
+    Durability, Indexing, PartVector, Selection, StoredItem, StoredMedia, UpsertMode, WriteAck, WriteOutcome,
 };
 use crate::ingest::{NewItem, NewMedia, Upserted};
 use crate::rpc::status::to_item_error;
@@ -42,6 +42,13 @@ pub(in crate::rpc) fn durability_from_proto(durability: v1::Durability) -> Durab
     }
 }
 
+pub(in crate::rpc) fn indexing_from_proto(indexing: v1::Indexing) -> Indexing {
+    match indexing {
+        v1::Indexing::Unspecified | v1::Indexing::AtOnce => Indexing::AtOnce,
+        v1::Indexing::Deferred => Indexing::Deferred,
+    }
+}
+
 pub(in crate::rpc) fn result_to_proto(id: String, result: Result<WriteAck>) -> v1::UpsertResult {
     match result {
         Ok(ack) => {
@@ -56,7 +63,11 @@ pub(in crate::rpc) fn result_to_proto(id: String, result: Result<WriteAck>) -> v
     }
 }
 
-pub(in crate::rpc) fn upserted_to_proto(ids: Vec<String>, upserted: Upserted) -> v1::UpsertResponse {
+pub(in crate::rpc) fn upserted_to_proto(
+    ids: Vec<String>,
+    upserted: Upserted,
+    indexing: Indexing,
+) -> v1::UpsertResponse {
     let timings = upserted.timings;
     v1::UpsertResponse {
         results: ids.into_iter().zip(upserted.results).map(|(id, result)| result_to_proto(id, result)).collect(),
@@ -66,6 +77,7 @@ pub(in crate::rpc) fn upserted_to_proto(ids: Vec<String>, upserted: Upserted) ->
             total_us: micros(timings.total),
             encoded_parts: timings.encoded_parts,
         }),
+        indexing_deferred: indexing == Indexing::Deferred,
     }
 }
 

@@ -101,6 +101,7 @@ pub(in crate::rpc) fn answer_to_proto(answer: SearchAnswer, form: &AnswerForm) -
         lambdas: answer.lambdas,
         exact: answer.exact,
         warnings: answer.warnings,
+        deferred_vectors: answer.deferred,
         timings: Some(v1::SearchTimings {
             encode_us: micros(timings.encode),
             search_us: micros(timings.search),

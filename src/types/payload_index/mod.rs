@@ -91,16 +91,16 @@ impl PayloadIndexSpec {
     }
 }
 
-mod path_text {
+pub(crate) mod path_text {
     use serde::{Deserialize as _, Deserializer, Serializer};
 
     use crate::types::filter::{Path, parse_path};
 
-    pub(super) fn serialize<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(path)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Path, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Path, D::Error> {
         parse_path(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
     }
 }

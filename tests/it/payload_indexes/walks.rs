@@ -101,7 +101,7 @@ fn walks_find_what_a_filter_leaves() {
 }
 
 fn write(client: &Client, vectors: &[Vec<f32>], share: &[f64], random: &mut ChaCha8Rng) {
-    use pictor::collection::backend::{ItemWrite, PartVector, UpsertMode};
+    use pictor::collection::backend::{Indexing, ItemWrite, PartVector, UpsertMode};
     let mut writes = Vec::new();
     for (number, vector) in vectors.iter().enumerate() {
         let part = PartRef::vector("own", 0);
@@ -120,6 +120,7 @@ fn write(client: &Client, vectors: &[Vec<f32>], share: &[f64], random: &mut ChaC
                 vector: UnitVector { values: vector.clone(), norm: 1.0 },
             }],
             mode: UpsertMode::Upsert,
+            indexing: Indexing::AtOnce,
             if_version: None,
         });
     }
