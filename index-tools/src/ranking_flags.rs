@@ -43,6 +43,10 @@ pub struct RankingFlags {
     /// Leave out hits whose cosine to a better hit is at least this, like 0.98: the same picture stored twice
     #[arg(long, help_heading = HEADING, value_name = "COSINE", value_parser = cosine, allow_negative_numbers = true)]
     distinct: Option<f32>,
+    /// Leave out hits whose picture's perceptual hash differs from a better hit's in at most so many of 64 bits, like 6: the same picture in
+    /// another size or quality
+    #[arg(long, help_heading = HEADING, value_name = "BITS", value_parser = clap::value_parser!(u32).range(0..=64))]
+    distinct_pictures: Option<u32>,
     /// Prefer hits that are unlike those before them: 1 goes by score alone, 0 by unlikeness alone (maximal marginal relevance)
     #[arg(long, help_heading = HEADING, value_name = "LAMBDA", value_parser = share, allow_negative_numbers = true)]
     diversity: Option<f32>,
@@ -112,6 +116,7 @@ impl RankingFlags {
             candidates: self.candidates.unwrap_or_default(),
             boosts: self.boost,
             distinct: self.distinct,
+            distinct_pictures: self.distinct_pictures,
             diversity: self.diversity,
             group_by: self.group_by,
             fields: self.fields,

@@ -43,7 +43,11 @@ pub fn media(media: &v1::StoredMedia) -> Value {
     json!({
         "hash": media.hash, "name": media.name, "mime_type": media.mime_type, "bytes": media.bytes,
         "width": media.width, "height": media.height,
-    })
+    });
+    if let Some(hash) = media.perceptual_hash {
+        object["perceptual_hash"] = format!("{hash:016x}").into();
+    }
+    object
 }
 
 /// An item with everything that the reply carries.

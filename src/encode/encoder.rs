@@ -63,6 +63,8 @@ pub struct PreparedImage {
     pub pixels: Pixels,
     /// Tokens that the network makes of it.
     pub tokens: usize,
+    /// Of the picture as it was decoded ([`crate::image::difference_hash`]).
+    pub perceptual_hash: u64,
 }
 
 /// One thing to encode.

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::encoder::Role;
+use super::encoder::{EncoderInput, Role};
 use super::handle::{EncoderHandle, lost, within};
 use super::health::Health;
 use super::queue::{Lane, Request, Slots};
@@ -23,6 +24,14 @@ const CHUNK_IMAGES: usize = 32;
 /// How long a request that is half done waits for room before it looks again.
 const ROOM_PAUSE: Duration = Duration::from_millis(5);
 
+/// A picture's vector and hash.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ImageEmbedding {
+    pub vector: Arc<UnitVector>,
+    /// Nearly equal pictures differ in few bits ([`crate::image::difference_hash`]).
+    pub perceptual_hash: u64,
+}
+
 impl EncoderHandle {
     /// Encodes pictures' files, one result each, in order: a bad picture has its own error and harms no other. Documents queue
     /// behind queries; cancel by dropping the future.
@@ -34,7 +43,7 @@ impl EncoderHandle {
         files: Vec<Bytes>,
         role: Role,
         deadline: Option<Instant>,
-    ) -> Result<Vec<Result<Arc<UnitVector>>>> {
+    ) -> Result<Vec<Result<ImageEmbedding>>> {
         if !self.info().encodes_image {
             let info = self.info();
             return Err(Error::Unsupported(format!("encoding pictures with {} ({})", info.name, info.architecture)));
@@ -70,13 +79,15 @@ impl EncoderHandle {
         files: Vec<Bytes>,
         slots: Slots,
         deadline: Option<Instant>,
-    ) -> Result<Vec<Result<Arc<UnitVector>>>> {
+    ) -> Result<Vec<Result<ImageEmbedding>>> {
         let inner = &self.0;
         let (sender, vectors) = oneshot::channel();
         let lane = slots.lane();
         let request = Request::new(slots, files.len(), deadline, sender);
+        let hashes = Arc::new(Mutex::new(vec![0; files.len()]));
         for (position, file) in files.into_iter().enumerate() {
             let (queue, preprocessor, request) = (inner.queue.clone(), inner.preprocessor.clone(), request.clone());
+            let hashes = Arc::clone(&hashes);
             inner.pools.of(lane).spawn(move || {
                 if !request.is_wanted(Instant::now()) {
                     return;
@@ -84,7 +95,12 @@ impl EncoderHandle {
                 let prepared = catch_unwind(AssertUnwindSafe(|| preprocessor.image(&file)))
                     .unwrap_or_else(|panic| Err(Error::Internal(panic_message(&*panic))));
                 match prepared {
-                    Ok(input) => queue.push(&request, [(position, input)]),
+                    Ok(input) => {
+                        if let EncoderInput::Image(image) = &input {
+                            hashes.lock()[position] = image.perceptual_hash;
+                        }
+                        queue.push(&request, [(position, input)]);
+                    }
                     Err(error) => request.deliver(position, Err(error)),
                 }
             });
@@ -92,6 +108,10 @@ impl EncoderHandle {
         // The pictures hold the request now: if the encoder loses them all, the answer's channel closes.
         drop(request);
         let vectors = vectors.await.map_err(lost)??;
-        Ok(vectors.into_iter().map(|vector| vector.map(Arc::new)).collect())
+        let hashes = std::mem::take(&mut *hashes.lock());
+        let embed = |(vector, perceptual_hash): (Result<UnitVector>, u64)| {
+            Ok(ImageEmbedding { vector: Arc::new(vector?), perceptual_hash })
+        };
+        Ok(vectors.into_iter().zip(hashes).map(embed).collect())
     }
 }

@@ -18,6 +18,7 @@ mod worker;
 pub use encoder::{Encoder, EncoderInfo, EncoderInput, PreparedImage, Preprocessor, Role, TokenizedText};
 pub use handle::{EncoderHandle, TextEmbedding};
 pub use health::EncoderStats;
+pub use images::ImageEmbedding;
 pub use patience::patiently;
 pub use registry::EncoderRegistry;
 pub use settings::EncodeSettings;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::encoder::{EncoderInput, PreparedImage, Preprocessor, Role, TokenizedText};
-use crate::image::{DecodeBudget, ImagePreparer, ImageRule, read_header};
+use crate::image::{DecodeBudget, ImagePreparer, ImageRule, decode, difference_hash, read_header};
 use crate::model::sentence_transformers::SentenceConfig;
 use crate::model::sides::ImageSide;
 use crate::text::TextTokenizer;
@@ -106,8 +106,9 @@ impl Preprocessor for ModelPreprocessor {
         let (preparer, side) =
             self.image.as_ref().ok_or_else(|| Error::Unsupported(format!("encoding pictures with {}", self.name)))?;
         let _share = self.budget.acquire(DecodeBudget::cost(&read_header(file)?));
-        let pixels = preparer.prepare(file)?;
-        Ok(EncoderInput::Image(PreparedImage { pixels, tokens: side.n_tokens }))
+        let decoded = decode(file, preparer.rule())?;
+        let (pixels, perceptual_hash) = (preparer.fit(&decoded), difference_hash(&decoded));
+        Ok(EncoderInput::Image(PreparedImage { pixels, tokens: side.n_tokens, perceptual_hash }))
     }
 
     fn image_bytes(&self) -> usize {

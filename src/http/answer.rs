@@ -152,10 +152,15 @@ fn part(part: &PartRef) -> Value {
 
 fn media(media: &StoredMedia) -> Value {
     let info = &media.info;
-    json!({
+    let mut object = json!({
         "hash": blake3::Hash::from_bytes(info.hash).to_hex().as_str(), "name": info.name, "mime_type": info.mime_type,
         "bytes": info.bytes, "width": info.width, "height": info.height,
-    })
+    });
+    if let Some(hash) = info.perceptual_hash {
+        // JSON's numbers do not hold 64 bits everywhere.
+        object["perceptual_hash"] = format!("{hash:016x}").into();
+    }
+    object
 }
 
 fn vector(vector: &PartVector) -> Value {

@@ -41,6 +41,7 @@ pub(super) struct SearchJson {
     #[serde(default)]
     pub(super) boosts: Vec<BoostJson>,
     pub(super) distinct: Option<f32>,
+    pub(super) distinct_pictures: Option<u32>,
     pub(super) diversity: Option<f32>,
     pub(super) group_by: Option<GroupByJson>,
     #[serde(default)]

@@ -100,6 +100,7 @@ pub(super) fn read(json: &mut SearchJson) -> Result<Ranking> {
             .map(|(position, boost)| read_boost(boost).map_err(|error| error.within(&format!("boosts[{position}]"))))
             .collect::<Result<_>>()?,
         distinct: json.distinct,
+        distinct_pictures: json.distinct_pictures,
         diversity: json.diversity,
         group_by: json.group_by.as_ref().map(read_group_by).transpose()?,
         fields: fields.map(|field| FusedField { name: field.field, weight: field.weight.unwrap_or(1.0) }).collect(),

@@ -11,6 +11,7 @@ mod formats;
 mod header;
 mod orientation;
 mod pad;
+mod perceptual;
 mod prepare;
 mod resize;
 mod thumbnail;
@@ -21,6 +22,7 @@ pub use config::{CropRounding, CropRule, IMAGE_RULE_VERSION, ImageConfig, MAX_SI
 pub use decode::{ImageRule, Pixels, decode, decode_transparent};
 pub use header::{ImageHeader, read_header};
 pub use pad::{Margin, PadRule};
+pub use perceptual::difference_hash;
 pub use prepare::ImagePreparer;
 pub use resize::{Raster, Window, resize, resize_padded};
 pub use thumbnail::thumbnail;

@@ -120,6 +120,7 @@ fn check_media(media: NewMedia, hash: [u8; 32], originals: MediaOriginals) -> Re
         bytes: media.data.len() as u64,
         width: header.width,
         height: header.height,
+        perceptual_hash: None,
     };
     match originals {
         MediaOriginals::Keep => Ok(MediaWrite { info, data: Some(media.data) }),

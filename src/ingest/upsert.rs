@@ -10,7 +10,7 @@ use crate::collection::backend::{
     WriteAck,
 };
 use crate::collection::schema::{CollectionSchema, FieldSource, Generation};
-use crate::encode::{EncoderRegistry, Role};
+use crate::encode::{EncoderRegistry, ImageEmbedding, Role};
 use crate::types::limits::UPSERT_ITEMS;
 use crate::types::vector::UnitVector;
 use crate::types::{Error, PartKind, PartRef, Result};
@@ -71,7 +71,7 @@ pub async fn upsert(
     let mut encode = Duration::ZERO;
     for preparation in 1.. {
         let schema = backend.schema();
-        let stored = stored_vectors(backend, &schema, &checked).await?;
+        let stored = known_contents(backend, &schema, &checked).await?;
         let encode_started = Instant::now();
         encode_missing(encoders, &schema, &checked, &stored, &mut encoded, deadline).await?;
         encode += encode_started.elapsed();
@@ -119,7 +119,14 @@ fn split(prepared: impl Iterator<Item = Result<ItemWrite>>) -> (Vec<(usize, Item
 /// A stored vector can stand for the same content in the same generation of a field.
 type StoredKey = (String, u32, PartKey);
 type PartKey = (PartKind, ContentHash);
-type StoredVectors = HashMap<StoredKey, UnitVector>;
+
+/// What the store holds of contents.
+#[derive(Default)]
+struct Known {
+    vectors: HashMap<StoredKey, UnitVector>,
+    /// Perceptual hashes of pictures.
+    hashes: HashMap<ContentHash, u64>,
+}
 
 /// Every generation: also one that is being built, and one that was current, so that switching to it needs no work.
 fn generations_to_fill(schema: &CollectionSchema) -> impl Iterator<Item = (&str, &FieldSource, &Generation)> {
@@ -129,14 +136,14 @@ fn generations_to_fill(schema: &CollectionSchema) -> impl Iterator<Item = (&str,
         .flat_map(|field| field.generations.iter().map(|generation| (field.name.as_str(), &field.source, generation)))
 }
 
-/// Vectors of content that the store holds for these items already.
-async fn stored_vectors(
+/// What the store holds of these items' content already.
+async fn known_contents(
     backend: &Arc<dyn CollectionBackend>,
     schema: &CollectionSchema,
     checked: &[Result<CheckedItem>],
-) -> Result<StoredVectors> {
+) -> Result<Known> {
     if schema.fields.iter().all(|field| matches!(field.source, FieldSource::Vector { .. })) {
-        return Ok(StoredVectors::new());
+        return Ok(Known::default());
     }
     let items: Vec<_> = checked.iter().flatten().collect();
     let ids = items.iter().map(|item| item.id.clone()).collect();
@@ -150,16 +157,21 @@ async fn stored_vectors(
         .zip(known)
         .filter_map(|(item, stored)| stored.filter(|stored| shares_content(item, stored)).map(|stored| stored.id))
         .collect();
-    let mut vectors = StoredVectors::new();
-    for item in backend.get(ids, Selection { vectors: true, ..Selection::default() }).await?.into_iter().flatten() {
+    let mut known = Known::default();
+    let select = Selection { vectors: true, media: true, ..Selection::default() };
+    for item in backend.get(ids, select).await?.into_iter().flatten() {
         let hashes: HashMap<PartRef, ContentHash> = item.parts.into_iter().collect();
         for stored in item.vectors {
             if let Some(hash) = hashes.get(&stored.part) {
-                vectors.insert((stored.field, stored.generation, (stored.part.kind, *hash)), stored.vector);
+                known.vectors.insert((stored.field, stored.generation, (stored.part.kind, *hash)), stored.vector);
             }
         }
+        for (index, media) in (0..).zip(item.media) {
+            let content = hashes.get(&PartRef::media(index)).copied();
+            known.hashes.extend(content.zip(media.info.perceptual_hash));
+        }
     }
-    Ok(vectors)
+    Ok(known)
 }
 
 /// What one encoder has to make, and then what it made.
@@ -185,7 +197,7 @@ impl EncoderWork {
 #[derive(Default)]
 struct Made {
     texts: HashMap<String, Arc<UnitVector>>,
-    images: HashMap<[u8; 32], Result<Arc<UnitVector>>>,
+    images: HashMap<[u8; 32], Result<ImageEmbedding>>,
 }
 
 /// New vectors by encoder.
@@ -196,7 +208,7 @@ async fn encode_missing(
     encoders: &EncoderRegistry,
     schema: &CollectionSchema,
     checked: &[Result<CheckedItem>],
-    stored: &StoredVectors,
+    stored: &Known,
     encoded: &mut Encoded,
     deadline: Option<Instant>,
 ) -> Result<()> {
@@ -204,7 +216,7 @@ async fn encode_missing(
     for item in checked.iter().flatten() {
         for (field, source, generation) in generations_to_fill(schema) {
             for (part, hash) in item.parts.iter().filter(|(part, _)| source.takes(field, part)) {
-                let is_stored = stored.contains_key(&(field.to_owned(), generation.number, (part.kind, *hash)));
+                let is_stored = stored.vectors.contains_key(&(field.to_owned(), generation.number, (part.kind, *hash)));
                 let is_made =
                     || encoded.get(&generation.encoder).is_some_and(|made| made_for(item, part, made).is_some());
                 if let Some(content) = content_of(item, part).filter(|_| !is_stored && !is_made()) {
@@ -249,8 +261,8 @@ fn content_of<'a>(item: &'a CheckedItem, part: &PartRef) -> Option<Content<'a>> 
 fn made_for(item: &CheckedItem, part: &PartRef, made: &Made) -> Option<Result<UnitVector>> {
     match content_of(item, part)? {
         Content::Text(text) => made.texts.get(text).map(|vector| Ok(vector.as_ref().clone())),
-        Content::Image(image) => made.images.get(&image.hash).map(|vector| match vector {
-            Ok(vector) => Ok(vector.as_ref().clone()),
+        Content::Image(image) => made.images.get(&image.hash).map(|made| match made {
+            Ok(made) => Ok(made.vector.as_ref().clone()),
             Err(error) => Err(error.clone().within(&format!("media[{}]", part.index))),
         }),
     }
@@ -259,7 +271,7 @@ fn made_for(item: &CheckedItem, part: &PartRef, made: &Made) -> Option<Result<Un
 fn with_vectors(
     item: &CheckedItem,
     schema: &CollectionSchema,
-    stored: &StoredVectors,
+    stored: &Known,
     encoded: &Encoded,
     settings: UpsertSettings,
 ) -> Result<ItemWrite> {
@@ -269,7 +281,7 @@ fn with_vectors(
             let key = (field.to_owned(), generation.number, (part.kind, *hash));
             let vector = if let Some(own) = item.own_vectors.get(part) {
                 own.clone()
-            } else if let Some(known) = stored.get(&key) {
+            } else if let Some(known) = stored.vectors.get(&key) {
                 known.clone()
             } else if let Some(new) = encoded.get(&generation.encoder).and_then(|made| made_for(item, part, made)) {
                 new?
@@ -284,10 +296,18 @@ fn with_vectors(
             });
         }
     }
+    let mut media = item.media.clone();
+    for (index, (write, original)) in (0..).zip(media.iter_mut().zip(&item.originals)) {
+        let part = PartRef::media(index);
+        let content = item.parts.iter().find(|(known, _)| *known == part).map(|(_, hash)| hash);
+        let made = encoded.values().find_map(|made| made.images.get(&original.hash)?.as_ref().ok());
+        let known = || content.and_then(|content| stored.hashes.get(content)).copied();
+        write.info.perceptual_hash = made.map(|made| made.perceptual_hash).or_else(known);
+    }
     Ok(ItemWrite {
         id: item.id.clone(),
         payload: item.payload.clone(),
-        media: item.media.clone(),
+        media,
         texts: item.texts.clone(),
         parts: item.parts.clone(),
         vectors,

@@ -10,7 +10,7 @@ use super::convert::encoders::{encoder_to_proto, info_to_proto, role_from_proto}
 use super::convert::values::micros;
 use super::framework::deadline_of;
 use super::status::{answer, to_item_error};
-use crate::encode::TextEmbedding;
+use crate::encode::{ImageEmbedding, TextEmbedding};
 use crate::engine::Engine;
 use crate::types::limits::{EMBED_INPUTS, TEXT_BYTES};
 use crate::types::{Error, Result};
@@ -66,7 +66,7 @@ impl EncodersService {
         let missing = || Error::Internal("an embedding is missing".to_owned());
         let mut embed = |kind: Result<Kind>| match kind? {
             Kind::Text => texts.next().ok_or_else(missing).map(|embedding| text_embedding(&embedding)),
-            Kind::Image => images.next().ok_or_else(missing)?.map(|vector| v1::Embedding {
+            Kind::Image => images.next().ok_or_else(missing)?.map(|ImageEmbedding { vector, .. }| v1::Embedding {
                 values: vector.values.clone(),
                 norm: vector.norm,
                 tokens: 0,

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use super::query::{Query, QueryContent, QueryPart};
-use super::rank::{Fused, Fusion, GroupKey, Ranked, best_score, distinct, fuse, group, keys_of, mmr};
+use super::rank::{
+    Fused, Fusion, GroupKey, Ranked, best_score, distinct, distinct_pictures, fuse, group, keys_of, mmr,
+};
 use super::ranking::{Recommend, RecommendStrategy};
 use super::run::{SearchAnswer, Searcher};
 use crate::collection::backend::{BackendHit, PartVector};
@@ -61,6 +63,7 @@ impl Searcher<'_> {
         first.select.payload |= ranking.needs_payloads();
         // A threshold is of the score that the caller sees.
         let is_plain = ranking.boosts.is_empty() && ranking.fields.is_empty() && !ranking.is_best_score();
+        first.select.media |= ranking.distinct_pictures.is_some();
         first.min_score = query.min_score.filter(|_| is_plain);
         let (answer, candidates) = match &ranking.recommend {
             Some(recommend) if recommend.strategy == RecommendStrategy::BestScore => {
@@ -194,6 +197,10 @@ fn arrange(query: &Query, mut answer: SearchAnswer, mut candidates: Vec<Candidat
     }
     if let Some(lambda) = ranking.diversity {
         // Fused scores are of another size than the cosines that they are weighed against.
+    if let Some(bits) = ranking.distinct_pictures {
+        let hashes: Vec<Option<u64>> = candidates.iter().map(|candidate| perceptual_hash(&candidate.hit)).collect();
+        candidates = pick(distinct_pictures(&hashes, bits), candidates);
+    }
         let best = candidates.first().map_or(1.0, |best| best.hit.score.abs()).max(f32::MIN_POSITIVE);
         let scale = if ranking.fields.is_empty() { 1.0 } else { best.recip() };
         let relevance: Vec<f32> = candidates.iter().map(|candidate| scale * candidate.hit.score).collect();
@@ -281,6 +288,12 @@ fn pick(places: Vec<usize>, candidates: Vec<Candidate>) -> Vec<Candidate> {
     // An item may stand in several groups, so places may come twice.
     let mut left: HashMap<usize, usize> = HashMap::new();
     places.iter().for_each(|place| *left.entry(*place).or_default() += 1);
+/// That of the picture that was found, or of the item's first one where something else was.
+fn perceptual_hash(hit: &BackendHit) -> Option<u64> {
+    let at = if hit.part.kind == PartKind::Media { hit.part.index as usize } else { 0 };
+    hit.item.media.get(at)?.info.perceptual_hash
+}
+
     let mut slots: Vec<Option<Candidate>> = candidates.into_iter().map(Some).collect();
     let take = |place: usize| {
         let uses = left.get_mut(&place)?;

@@ -59,6 +59,8 @@ pub struct Ranking {
     pub boosts: Vec<Boost>,
     /// Hits whose cosine to a better hit is at least this are left out.
     pub distinct: Option<f32>,
+    /// Hits of whose picture's perceptual hash at most so many of 64 bits differ from a better hit's are left out.
+    pub distinct_pictures: Option<u32>,
     /// How much relevance counts beside being unlike the hits before, 0 to 1 (maximal marginal relevance).
     pub diversity: Option<f32>,
     pub group_by: Option<GroupBy>,
@@ -117,6 +119,9 @@ impl Ranking {
         };
         between("distinct", self.distinct, -1.0)?;
         between("diversity", self.diversity, 0.0)?;
+        if let Some(bits) = self.distinct_pictures.filter(|&bits| bits > u64::BITS) {
+            return Err(Error::invalid("distinct_pictures", format!("expected 0 to {} bits, got {bits}", u64::BITS)));
+        }
         if let Some(group_by) = &self.group_by {
             if group_by.size == 0 {
                 return Err(Error::invalid("group_by.size", "expected at least 1, got 0"));

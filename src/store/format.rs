@@ -9,7 +9,12 @@ use crate::{Error, Result};
 pub const FORMAT: u32 = 1 + UPGRADES.len() as u32;
 
 /// `UPGRADES[n]` brings format n + 1 to n + 2. A step may run twice, if the process dies before the number is written.
-const UPGRADES: &[fn(&Database) -> Result<()>] = &[];
+const UPGRADES: &[fn(&Database) -> Result<()>] = &[perceptual_hashes];
+
+/// Records of items may have hashes of pictures from here on; those without are read as they are.
+fn perceptual_hashes(_: &Database) -> Result<()> {
+    Ok(())
+}
 
 /// Checks the format number, upgrading or initialising as needed.
 ///
@@ -73,7 +78,8 @@ mod tests {
             assert_eq!(found, expected, "{stored:?}");
         };
         check("1", "fine");
-        check("2", "DATA_FORMAT_TOO_NEW");
+        check("2", "fine");
+        check("3", "DATA_FORMAT_TOO_NEW");
         check("4294967295", "DATA_FORMAT_TOO_NEW");
         check("4294967296", "DATA_CORRUPTION");
         check("0", "DATA_CORRUPTION");

@@ -1,16 +1,20 @@
 //! What is stored of an item: one version byte, then the head, then the body, both in postcard.
 //!
+//! Version 1 has no perceptual hashes of pictures; it is read, and written anew with the item.
+//!
 //! The head stands first, so that a filter's scan decodes nothing else.
 
 use std::collections::BTreeMap;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::types::{ItemId, MediaInfo, PartRef, Payload};
 use crate::{Error, Result};
 
-/// The layout written by this program.
-const RECORD_VERSION: u8 = 1;
+/// The layout written by this program, and the one before.
+const RECORD_VERSION: u8 = 2;
+const WITHOUT_HASHES: u8 = 1;
 
 /// An item's id, version and payload.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,12 +62,37 @@ pub struct Counters {
     pub next_internal: u64,
 }
 
-#[derive(Serialize, Deserialize)]
-struct StoredBody {
-    media: Vec<MediaRecord>,
+/// Generic over how pictures are described.
+#[derive(Deserialize)]
+struct StoredBody<M> {
+    media: Vec<M>,
     texts: BTreeMap<String, Vec<String>>,
     parts: Vec<(PartRef, [u8; 16])>,
     vectors: Vec<VectorSlot>,
+}
+
+/// A [`MediaRecord`] of version 1.
+#[derive(Deserialize)]
+struct MediaWithoutHash {
+    info: InfoWithoutHash,
+    is_kept: bool,
+}
+
+#[derive(Deserialize)]
+struct InfoWithoutHash {
+    hash: [u8; 32],
+    name: String,
+    mime_type: String,
+    bytes: u64,
+    width: u32,
+    height: u32,
+}
+
+impl From<MediaWithoutHash> for MediaRecord {
+    fn from(MediaWithoutHash { info, is_kept }: MediaWithoutHash) -> Self {
+        let InfoWithoutHash { hash, name, mime_type, bytes, width, height } = info;
+        Self { info: MediaInfo { hash, name, mime_type, bytes, width, height, perceptual_hash: None }, is_kept }
+    }
 }
 
 impl ItemRecord {
@@ -81,11 +110,19 @@ impl ItemRecord {
     /// [`Error::Corruption`].
     pub(super) fn decode(bytes: &[u8]) -> Result<Self> {
         let (head, rest) = decode_head(bytes)?;
-        let (body, rest): (StoredBody, _) = postcard::take_from_bytes(rest).map_err(damaged)?;
+        match bytes.first() {
+            Some(&WITHOUT_HASHES) => Self::with_body::<MediaWithoutHash>(head, rest),
+            _ => Self::with_body::<MediaRecord>(head, rest),
+        }
+    }
+
+    fn with_body<M: DeserializeOwned + Into<MediaRecord>>(head: RecordHead, bytes: &[u8]) -> Result<Self> {
+        let (body, rest): (StoredBody<M>, _) = postcard::take_from_bytes(bytes).map_err(damaged)?;
         if !rest.is_empty() {
             return Err(Error::Corruption(format!("an item record has {} bytes too many", rest.len())));
         }
-        Ok(Self { head, media: body.media, texts: body.texts, parts: body.parts, vectors: body.vectors })
+        let media = body.media.into_iter().map(Into::into).collect();
+        Ok(Self { head, media, texts: body.texts, parts: body.parts, vectors: body.vectors })
     }
 }
 
@@ -119,9 +156,9 @@ fn decode_head(bytes: &[u8]) -> Result<(RecordHead, &[u8])> {
     let Some((&version, rest)) = bytes.split_first() else {
         return Err(Error::Corruption("an item record is empty".to_owned()));
     };
-    if version != RECORD_VERSION {
+    if !(WITHOUT_HASHES..=RECORD_VERSION).contains(&version) {
         return Err(Error::Corruption(format!(
-            "an item record has layout {version}; this program reads layout {RECORD_VERSION}"
+            "an item record has layout {version}; this program reads layouts {WITHOUT_HASHES} to {RECORD_VERSION}"
         )));
     }
     let ((id, version, payload), rest): ((&str, u64, Payload), _) = postcard::take_from_bytes(rest).map_err(damaged)?;
@@ -147,6 +184,7 @@ mod tests {
             bytes: 9,
             width: 1,
             height: 2,
+            perceptual_hash: Some(u64::MAX - 5),
         };
         let nested = Value::Map([("list".to_owned(), Value::List(vec![Value::Null, Value::Double(0.5)]))].into());
         let payload = Payload::from([("n".to_owned(), Value::Int(i64::MIN)), ("map".to_owned(), nested)]);
@@ -164,6 +202,25 @@ mod tests {
         let bytes = sample().encode().expect("bytes");
         assert_eq!(ItemRecord::decode(&bytes), Ok(sample()));
         assert_eq!(RecordHead::decode(&bytes), Ok(sample().head));
+    }
+
+    #[test]
+    fn a_record_of_the_first_version_is_read() {
+        let mut expected = sample();
+        let media: Vec<_> = expected
+            .media
+            .iter()
+            .map(|MediaRecord { info, is_kept }| {
+                ((info.hash, &info.name, &info.mime_type, info.bytes, info.width, info.height), is_kept)
+            })
+            .collect();
+        let head = (expected.head.id.as_str(), expected.head.version, &expected.head.payload);
+        let bytes = postcard::to_extend(&head, vec![1]).expect("bytes");
+        let body = (media, &expected.texts, &expected.parts, &expected.vectors);
+        let bytes = postcard::to_extend(&body, bytes).expect("bytes");
+        assert_eq!(RecordHead::decode(&bytes), Ok(expected.head.clone()));
+        expected.media[0].info.perceptual_hash = None;
+        assert_eq!(ItemRecord::decode(&bytes), Ok(expected));
     }
 
     #[test]

@@ -85,6 +85,8 @@ pub struct MediaInfo {
     /// Pixels, before any orientation flag is applied.
     pub width: u32,
     pub height: u32,
+    /// Of what it shows, 64 bits of which nearly equal pictures differ in few; `None` if no encoder has seen it, or before hashes were kept.
+    pub perceptual_hash: Option<u64>,
 }
 
 #[cfg(test)]

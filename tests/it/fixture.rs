@@ -153,6 +153,7 @@ fn media(name: &str, bytes: &[u8]) -> MediaWrite {
             bytes: bytes.len() as u64,
             width: 1,
             height: 1,
+            perceptual_hash: None,
         },
         data: Some(Bytes::copy_from_slice(bytes)),
     }

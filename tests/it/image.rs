@@ -4,6 +4,7 @@ mod files;
 mod formats;
 mod hostile;
 mod pads;
+mod perceptual;
 mod prepare;
 mod resize;
 mod robust;

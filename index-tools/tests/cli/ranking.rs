@@ -185,6 +185,7 @@ fn a_ranking_is_sent_as_given() {
         facets: vec!["color".into(), "tags".into()],
         explain: v1::Explain::Plan.into(),
         ..unranked()
+        distinct_pictures: Some(6),
     };
     assert_eq!(ranked, expected);
 

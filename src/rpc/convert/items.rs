@@ -117,6 +117,7 @@ fn media_to_proto(media: StoredMedia) -> v1::StoredMedia {
         width: media.info.width,
         height: media.info.height,
         data: media.data.unwrap_or_default(),
+        perceptual_hash: media.info.perceptual_hash,
     }
 }
 

@@ -23,6 +23,7 @@ pub(super) fn ranking_from_proto(request: &mut v1::SearchRequest) -> Result<Rank
             })
             .collect::<Result<_>>()?,
         distinct: request.distinct,
+        distinct_pictures: request.distinct_pictures,
         diversity: request.diversity,
         group_by: request.group_by.as_ref().map(group_by_from_proto).transpose()?,
         fields: fields.map(|field| FusedField { name: field.field, weight: field.weight.unwrap_or(1.0) }).collect(),

@@ -13,5 +13,5 @@ pub use boost::{Boost, BoostShape};
 pub use fuse::{Fused, Fusion, Ranked, fuse};
 pub use group::{Group, GroupDouble, GroupKey, group, keys_of};
 pub use mmr::mmr;
-pub use near_equal::distinct;
+pub use near_equal::{distinct, distinct_pictures};
 pub use recommend::best_score;

@@ -17,9 +17,35 @@ pub fn distinct(vectors: &[&[f32]], least: f32) -> Vec<usize> {
     kept
 }
 
+/// The indices, in order, of the perceptual hashes that differ in more than `bits` from every one kept before; `None` is unlike all.
+///
+/// Hashes come in rank order ([`crate::image::difference_hash`]); `bits` is from 0 to 64. O(n × kept).
+#[must_use]
+pub fn distinct_pictures(hashes: &[Option<u64>], bits: u32) -> Vec<usize> {
+    let (mut kept, mut seen) = (Vec::new(), Vec::<u64>::new());
+    for (index, hash) in hashes.iter().enumerate() {
+        if hash.is_none_or(|hash| seen.iter().all(|earlier| (earlier ^ hash).count_ones() > bits)) {
+            kept.push(index);
+            seen.extend(hash);
+        }
+    }
+    kept
+}
+
 #[cfg(test)]
 mod tests {
-    use super::distinct;
+    use super::{distinct, distinct_pictures};
+
+    #[test]
+    fn pictures_that_differ_in_few_bits_are_left_out() {
+        let hashes = [Some(0), Some(0b1), None, Some(0b111), Some(u64::MAX), None, Some(0b110)];
+        let check = |bits: u32, expected: &[usize]| assert_eq!(distinct_pictures(&hashes, bits), expected, "{bits}");
+        check(0, &[0, 1, 2, 3, 4, 5, 6]);
+        check(1, &[0, 2, 3, 4, 5]);
+        check(2, &[0, 2, 3, 4, 5]);
+        check(3, &[0, 2, 4, 5]);
+        check(64, &[0, 2, 5]);
+    }
 
     // Cosines by hand. To vector 0: 0.96, 0.8, 0, −1, 1; of 1 and 2: 0.936; of 2 and 3: 0.6; of 1 and 3: 0.28.
     #[test]

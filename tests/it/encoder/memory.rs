@@ -158,7 +158,7 @@ async fn encode_picture(registry: &EncoderRegistry, revision: usize, tower: &Tow
     let handle = registry.get(&format!("pictor@r{revision}")).await.expect("an encoder");
     let picture = super::pictures::png(&super::tower_models::picture(1, tower.side(), tower.side()));
     let mut vectors = handle.encode_images(vec![picture.into()], Role::Document, None).await.expect("encoded");
-    vectors.pop().expect("a vector").expect("a vector").values.clone()
+    vectors.pop().expect("a vector").expect("a vector").vector.values.clone()
 }
 
 /// Fails when: the job keeps its encoder in memory while searches need the room, or an encoder that was let go counts as a problem.

@@ -104,7 +104,8 @@ fn clip(change: impl FnOnce(&mut EncodeSettings)) -> EncoderHandle {
 }
 
 fn encode_images(handle: &EncoderHandle, files: Vec<Vec<u8>>, role: Role) -> Result<Vec<Result<Arc<UnitVector>>>> {
-    block_on(handle.encode_images(files.into_iter().map(Bytes::from).collect(), role, None))
+    let made = block_on(handle.encode_images(files.into_iter().map(Bytes::from).collect(), role, None))?;
+    Ok(made.into_iter().map(|made| Ok(made?.vector)).collect())
 }
 
 #[test]

@@ -129,7 +129,9 @@ impl Tower {
     /// Pictures of the network's own size.
     pub(crate) fn prepared(&self, numbers: std::ops::Range<usize>, tokens: usize) -> Vec<EncoderInput> {
         let side = self.side();
-        let input = |number| EncoderInput::Image(PreparedImage { pixels: picture(number, side, side), tokens });
+        let input = |number| {
+            EncoderInput::Image(PreparedImage { pixels: picture(number, side, side), tokens, perceptual_hash: 0 })
+        };
         numbers.map(input).collect()
     }
 }

@@ -72,8 +72,13 @@ fn compare(models: &Path, name: &str, clip: &str) -> f64 {
     };
     let plan = EncoderPlan::read(&folder::resolve(models, name).expect(name), &settings).expect("a plan");
     let mut encoder = plan.load().expect("loads");
-    let images = (0..2)
-        .map(|number| EncoderInput::Image(PreparedImage { pixels: picture(number, clip.size, clip.size), tokens: 5 }));
+    let images = (0..2).map(|number| {
+        EncoderInput::Image(PreparedImage {
+            pixels: picture(number, clip.size, clip.size),
+            tokens: 5,
+            perceptual_hash: 0,
+        })
+    });
     let texts = golden.texts.iter().map(|text| plan.preprocessor().text(text, Role::Query).expect("tokens"));
     let inputs: Vec<EncoderInput> = images.chain(texts).collect();
     let found = encoder.encode(&inputs.iter().collect::<Vec<_>>()).expect("vectors");
