@@ -122,10 +122,22 @@ async fn stopped(mut stopping: watch::Receiver<bool>) {
 }
 
 async fn expire(engine: Engine, mut stopping: watch::Receiver<bool>) {
+    let mut known = None;
     while !*stopping.borrow() {
-        let items = engine.expire().await;
-        if items > 0 {
-            tracing::debug!(items, "items have ended");
+        match engine.expire().await {
+            Ok(items) => {
+                known = None;
+                if items > 0 {
+                    tracing::debug!(items, "items have ended");
+                }
+            }
+            // Said once, not every second.
+            Err(error) => {
+                if known.as_ref() != Some(&error) {
+                    tracing::warn!(%error, "items that have ended cannot be removed");
+                }
+                known = Some(error);
+            }
         }
         let _ = tokio::time::timeout(EXPIRE_PERIOD, stopping.changed()).await;
     }

@@ -156,9 +156,12 @@ impl Engine {
         self.with_catalog(move |catalog| catalog.set_expiry(&collection, expiry)).await
     }
 
-    /// Removes what has ended in every collection; gives how many items. A collection that cannot does not stop the others.
-    pub async fn expire(&self) -> u64 {
-        let mut all = 0;
+    /// Removes what has ended in every collection; gives how many items.
+    ///
+    /// # Errors
+    /// The first collection's that cannot; it does not stop the others.
+    pub async fn expire(&self) -> Result<u64> {
+        let (mut all, mut failure) = (0, None);
         for info in self.list_collections() {
             let ends = info.schema.is_some_and(|schema| schema.expiry.is_some());
             let Some(backend) = info.backend.ok().filter(|_| ends) else { continue };
@@ -167,13 +170,13 @@ impl Engine {
                     Ok(0) => break,
                     Ok(items) => all += items,
                     Err(error) => {
-                        tracing::warn!(%error, collection = info.name, "items that have ended cannot be removed");
+                        failure = failure.or(Some(error));
                         break;
                     }
                 }
             }
         }
-        all
+        failure.map_or(Ok(all), Err)
     }
 
     /// Removes an index on payloads.

@@ -177,6 +177,11 @@ impl Inner {
         state.indexes.values().map(of_index).max_by(|a, b| measure(*a).total_cmp(&measure(*b)))
     }
 
+    /// True if acknowledgements are slowed as far as they can be.
+    pub(super) fn is_behind(&self) -> bool {
+        self.fullest(Fullness::share).is_some_and(|fullness| fullness.share() >= 1.0)
+    }
+
     /// Refuses a write that the index would have no room for.
     ///
     /// # Errors

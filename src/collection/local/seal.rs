@@ -152,7 +152,7 @@ impl Inner {
     /// Makes a segment and puts it in place.
     ///
     /// # Errors
-    /// [`Error::Cancelled`], those of the store and of the disk; the index stays as it was. A damaged segment that it was to be made of is
+    /// [`Error::Cancelled`], also if the generation is dropped meanwhile; those of the store and of the disk; the index stays as it was. A damaged segment that it was to be made of is
     /// put aside.
     pub(super) fn seal(&self, key: GenerationKey, work: &Work, stop: &AtomicBool) -> Result<()> {
         let start = Instant::now();
@@ -183,9 +183,9 @@ impl Inner {
             Work::Planned(plan) | Work::Idle(plan) => {
                 let sources = {
                     let _no_writer = self.lock_writer()?;
-                    self.state.write().indexes.get_mut(&key).ok_or_else(gone)?.begin_segment(plan)?;
+                    self.state.write().indexes.get_mut(&key).ok_or(Error::Cancelled)?.begin_segment(plan)?;
                     // Searches go on while the vectors are copied.
-                    self.state.read().indexes.get(&key).ok_or_else(gone)?.sources()?
+                    self.state.read().indexes.get(&key).ok_or(Error::Cancelled)?.sources()?
                 };
                 let from_tail = sources.from_tail();
                 (sources.collect()?, from_tail)
@@ -205,7 +205,7 @@ impl Inner {
         let (keys, dimension, snapshot) = {
             let _no_writer = self.lock_writer()?;
             let mut state = self.state.write();
-            let index = state.indexes.get_mut(&key).ok_or_else(gone)?;
+            let index = state.indexes.get_mut(&key).ok_or(Error::Cancelled)?;
             let limit = self.fitting(index.dimension()).max(self.segments.chunk());
             (index.begin_deferred(limit)?, index.dimension(), self.store.snapshot())
         };
@@ -257,7 +257,7 @@ impl Inner {
         let path = segment.as_ref().map(|segment| segment.path().to_owned());
         let replaced = self.lock_writer().and_then(|_no_writer| {
             let mut state = self.state.write();
-            state.indexes.get_mut(&key).ok_or_else(gone).and_then(|index| index.publish(segment))
+            state.indexes.get_mut(&key).ok_or(Error::Cancelled).and_then(|index| index.publish(segment))
         });
         match replaced {
             Ok(replaced) => {
