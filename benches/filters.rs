@@ -17,7 +17,7 @@ use pictor::collection::backend::{
     VectorQuery,
 };
 use pictor::collection::schema::{FieldSource, FieldSpec};
-use pictor::collection::{Catalog, CatalogSettings, NewCollection, NewField, stopped};
+use pictor::collection::{Catalog, CatalogSettings, LocalCollection, NewCollection, NewField, stopped};
 use pictor::distance;
 use pictor::store::{Store, StoreSettings};
 use pictor::types::filter::{Filter, parse_path};
@@ -102,29 +102,29 @@ fn build(folder: &Path, set: &FilterSet) {
     assert_eq!(vectors, [Some(set.count)]);
 }
 
-async fn search(backend: &dyn CollectionBackend, query: &[f32], filter: Option<&Filter>) -> (SearchReply, Duration) {
+/// As the peer, on the thread that asks.
+fn search(backend: &LocalCollection, query: &[f32], filter: Option<&Filter>) -> (SearchReply, Duration) {
     let (kind, vector) = (QueryKind::default(), query.to_vec());
-    let queries = vec![VectorQuery { kind, vector, limit: LIMIT, min_score: None, exclude: vec![], only: None }];
-    let filter = filter.cloned();
+    let queries = [VectorQuery { kind, vector, limit: LIMIT, min_score: None, exclude: vec![], only: None }];
     let started = Instant::now();
-    let reply = backend.search_batch(FIELD, 1, queries, filter, SearchParams::default()).await.expect("an answer");
-    (reply, started.elapsed())
+    let reply = backend.search_batch_blocking(FIELD, 1, &queries, filter, &SearchParams::default());
+    (reply.expect("an answer"), started.elapsed())
 }
 
 /// Asks everything once, both sets of queries by turns first, and waits until the index has measured its walks with them.
-async fn warm_up(backend: &dyn CollectionBackend, set: &FilterSet) {
+fn warm_up(backend: &LocalCollection, set: &FilterSet) {
     let [any, leaning, filtered @ ..] = &set.questions[..] else { panic!("there are questions") };
     for (any, leaning) in set.queries(any).zip(set.queries(leaning)) {
-        search(backend, any, None).await;
-        search(backend, leaning, None).await;
+        search(backend, any, None);
+        search(backend, leaning, None);
     }
     for question in filtered {
-        ask(backend, set, question).await;
+        ask(backend, set, question);
     }
     // Without walks, as in a small index, there is nothing to measure.
     let until = Instant::now() + Duration::from_secs(20);
     while backend.stats().indexes[0].kinds.is_empty() && Instant::now() < until {
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        std::thread::sleep(Duration::from_millis(100));
     }
     let indexes = backend.stats().indexes;
     let report = &indexes[0];
@@ -146,10 +146,10 @@ struct Asked {
     strategies: BTreeSet<&'static str>,
 }
 
-async fn ask(backend: &dyn CollectionBackend, set: &FilterSet, question: &Question) -> Asked {
+fn ask(backend: &LocalCollection, set: &FilterSet, question: &Question) -> Asked {
     let (filter, mut asked, mut hits) = (question.filter(), Asked::default(), 0);
     for (query, exact) in set.queries(question).zip(&question.exact) {
-        let (reply, time) = search(backend, query, filter.as_ref()).await;
+        let (reply, time) = search(backend, query, filter.as_ref());
         asked.times.push(time);
         asked.search.push(reply.search_time);
         asked.fetch.push(reply.fetch_time);
@@ -188,9 +188,9 @@ fn milliseconds(times: Vec<Duration>) -> f64 {
 }
 
 /// One question and the same queries without a filter, by turns with the scan.
-async fn measure(backend: &dyn CollectionBackend, set: &FilterSet, question: &Question, repeat: usize) -> Value {
-    let unfiltered = ask(backend, set, &set.questions[question.queries()]).await.times;
-    let asked = ask(backend, set, question).await;
+fn measure(backend: &LocalCollection, set: &FilterSet, question: &Question, repeat: usize) -> Value {
+    let unfiltered = ask(backend, set, &set.questions[question.queries()]).times;
+    let asked = ask(backend, set, question);
     let qps = asked.times.len() as f64 / asked.times.iter().sum::<Duration>().as_secs_f64();
     say(json!({
         "question": question.name(), "repeat": repeat, "recall": asked.recall, "qps": qps, "ms": milliseconds(asked.times),
@@ -268,13 +268,14 @@ async fn main() {
     let built = started.elapsed().as_secs_f64() - stored;
     say(json!({"items": set.count, "dimension": set.dimension, "store_seconds": stored, "build_seconds": built}));
     // Without a pool every search runs on its own thread.
-    let catalog = open(data.path(), CatalogSettings::default());
-    let backend = catalog.resolve(COLLECTION).expect("a collection");
-    warm_up(&*backend, &set).await;
+    // Records get an eleventh of what the store gets, as in a server.
+    let catalog = open(data.path(), CatalogSettings { record_bytes: MEMORY as u64 / 11, ..CatalogSettings::default() });
+    let backend = catalog.resolve_local(COLLECTION).expect("a collection");
+    warm_up(&backend, &set);
     let mut lines: Vec<Vec<Value>> = set.questions.iter().map(|_| vec![]).collect();
     for repeat in 1..=REPEATS {
         for (question, lines) in set.questions.iter().zip(&mut lines) {
-            lines.push(measure(&*backend, &set, question, repeat).await);
+            lines.push(measure(&backend, &set, question, repeat));
         }
     }
     let summaries: Vec<Value> =

@@ -100,6 +100,7 @@ impl Engine {
         )?;
         let mut settings_of_catalog = CatalogSettings::with_threads(resources.search_threads)?;
         settings_of_catalog.segments.tail_bytes = resources.tail_bytes as usize;
+        settings_of_catalog.record_bytes = resources.record_bytes;
         let catalog = Arc::new(Catalog::open(store.clone(), settings_of_catalog)?);
         let jobs = Jobs::start(
             Arc::clone(&catalog),

@@ -16,6 +16,8 @@ pub struct Resources {
     pub tail_bytes: u64,
     /// RocksDB's caches and write buffers.
     pub store_bytes: u64,
+    /// Records of items that were lately found.
+    pub record_bytes: u64,
     /// Weights of encoders.
     pub encoder_bytes: u64,
     /// Weights of trained composers.
@@ -51,7 +53,8 @@ impl Resources {
             search_threads: (threads / 2).max(1),
             background_threads: (threads / 4).max(1),
             memory_bytes,
-            store_bytes: memory_bytes / 16 * 3,
+            store_bytes: memory_bytes / 64 * 11,
+            record_bytes: memory_bytes / 64,
             encoder_bytes: memory_bytes / 16 * 3,
             composer_bytes: memory_bytes / 64 * 3,
             tail_bytes: memory_bytes / 16,
@@ -92,6 +95,7 @@ mod tests {
                 job_bytes,
                 decode_bytes,
                 tail_bytes,
+                record_bytes,
                 ..
             } = shares;
             let sum = store_bytes
@@ -100,7 +104,8 @@ mod tests {
                 + query_cache_bytes
                 + job_bytes
                 + decode_bytes
-                + tail_bytes;
+                + tail_bytes
+                + record_bytes;
             assert!(sum <= memory && 2 * sum > memory, "{sum} of {memory}: {shares:?}");
         }
     }

@@ -40,7 +40,7 @@ pub fn texts(item: &v1::StoredItem) -> Value {
 /// A picture's description without its bytes.
 #[must_use]
 pub fn media(media: &v1::StoredMedia) -> Value {
-    json!({
+    let mut object = json!({
         "hash": media.hash, "name": media.name, "mime_type": media.mime_type, "bytes": media.bytes,
         "width": media.width, "height": media.height,
     });

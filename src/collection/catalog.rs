@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock};
 
 use super::catalog_entry::{AliasChange, CollectionInfo, GenerationChange, GenerationChanged, NewCollection, NewField};
-use super::local::{FilledPage, SegmentSettings, audit_scope, remove_half_written, remove_leftovers};
+use super::local::{FilledPage, RecordCache, SegmentSettings, audit_scope, remove_half_written, remove_leftovers};
 use super::schema::{CollectionSchema, PayloadIndex, PayloadIndexState};
 use super::{CollectionBackend, Expiry, LocalCollection};
 use crate::fail_point::fail_point;
@@ -17,11 +17,19 @@ use crate::types::payload_index::PayloadIndexSpec;
 use crate::{Error, Result};
 
 /// How a catalog runs its collections.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct CatalogSettings {
     /// Large searches are split over these threads; without them each runs on its own thread.
     pub search_pool: Option<Arc<rayon::ThreadPool>>,
     pub segments: SegmentSettings,
+    /// What records of items that were lately found may take, of all collections together; 0 keeps none.
+    pub record_bytes: u64,
+}
+
+impl Default for CatalogSettings {
+    fn default() -> Self {
+        Self { search_pool: None, segments: SegmentSettings::default(), record_bytes: 8 << 20 }
+    }
 }
 
 impl CatalogSettings {
@@ -41,6 +49,7 @@ impl CatalogSettings {
 pub struct Catalog {
     store: Store,
     settings: CatalogSettings,
+    records: RecordCache,
     /// Held by the one who changes the catalog.
     change: Mutex<()>,
     entries: RwLock<Entries>,
@@ -67,6 +76,7 @@ impl Catalog {
     /// [`Error::Storage`], [`Error::Corruption`] if the list of collections itself cannot be read.
     pub fn open(store: Store, settings: CatalogSettings) -> Result<Self> {
         let mut entries = Entries::default();
+        let records = RecordCache::new(settings.record_bytes);
         let mut names = BTreeMap::new();
         remove_undrawn_vectors(&store)?;
         {
@@ -75,7 +85,7 @@ impl Catalog {
             remove_half_written(store.folder());
             remove_unused_segments(&store, &schemas);
             for (id, json) in schemas {
-                let (name, entry) = open_entry(&store, &snapshot, &settings, id, &json);
+                let (name, entry) = open_entry((&store, &snapshot), &settings, &records, id, &json);
                 names.insert(id, name.clone());
                 entries.collections.insert(name, entry);
             }
@@ -86,7 +96,7 @@ impl Catalog {
                 }
             }
         }
-        Ok(Self { store, settings, change: Mutex::new(()), entries: RwLock::new(entries) })
+        Ok(Self { store, settings, records, change: Mutex::new(()), entries: RwLock::new(entries) })
     }
 
     /// The store that holds the collections.
@@ -168,8 +178,8 @@ impl Catalog {
         self.store.commit(batch)?;
         self.store.sync()?;
         let (id, name, kept) = (schema.id, schema.name.clone(), Arc::new(schema.clone()));
-        let (pool, segments) = (self.settings.search_pool.clone(), self.settings.segments.clone());
-        let backend = LocalCollection::open(&self.store, &self.store.snapshot(), schema, pool, segments)?;
+        let backend =
+            LocalCollection::open((&self.store, &self.store.snapshot()), schema, &self.settings, &self.records)?;
         let backend = Arc::new(backend);
         self.entries.write().collections.insert(name.clone(), Entry { id, schema: Some(kept), backend: Ok(backend) });
         self.get(&name)
@@ -441,9 +451,9 @@ fn remove_unused_segments(store: &Store, schemas: &[(u32, Box<[u8]>)]) {
 }
 
 fn open_entry(
-    store: &Store,
-    snapshot: &Snapshot<'_>,
+    store: (&Store, &Snapshot<'_>),
     settings: &CatalogSettings,
+    records: &RecordCache,
     id: u32,
     json: &[u8],
 ) -> (String, Entry) {
@@ -456,9 +466,7 @@ fn open_entry(
         }
     };
     let (name, kept) = (schema.name.clone(), Arc::new(schema.clone()));
-    let backend =
-        LocalCollection::open(store, snapshot, schema, settings.search_pool.clone(), settings.segments.clone());
-    let backend = backend.map(Arc::new);
+    let backend = LocalCollection::open(store, schema, settings, records).map(Arc::new);
     if let Err(error) = &backend {
         tracing::error!(name, %error, "a collection is broken");
     }

@@ -66,7 +66,8 @@ async fn encode_pictures(encoder: &EncoderHandle, parts: &[(&StoredItem, PartRef
         })
     };
     let contents: Vec<Bytes> = parts.iter().map(content).collect::<Result<_>>()?;
-    patiently(|| encoder.encode_images(contents.clone(), Role::Document, None)).await
+    let made = patiently(|| encoder.encode_images(contents.clone(), Role::Document, None)).await?;
+    Ok(made.into_iter().map(|made| Ok(made?.vector)).collect())
 }
 
 fn cannot_encode(id: &ItemId, error: &Error) -> Error {

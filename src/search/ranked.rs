@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
+use futures::future::try_join_all;
+
 use super::query::{Query, QueryContent, QueryPart};
 use super::rank::{
     Fused, Fusion, GroupKey, Ranked, best_score, distinct, distinct_pictures, fuse, group, keys_of, mmr,
@@ -11,7 +13,7 @@ use super::ranking::{Recommend, RecommendStrategy};
 use super::run::{SearchAnswer, Searcher};
 use crate::collection::backend::{BackendHit, PartVector};
 use crate::distance::dot;
-use crate::types::{Error, ItemId, Result, Timestamp, Value};
+use crate::types::{Error, ItemId, PartKind, Result, Timestamp, Value};
 
 /// The constant of reciprocal rank fusion where a query names none (Cormack and others, SIGIR 2009).
 pub const RECIPROCAL_RANK_K: f32 = 60.0;
@@ -61,9 +63,9 @@ impl Searcher<'_> {
         first.ranking = Default::default();
         first.select.vectors |= ranking.needs_vectors();
         first.select.payload |= ranking.needs_payloads();
+        first.select.media |= ranking.distinct_pictures.is_some();
         // A threshold is of the score that the caller sees.
         let is_plain = ranking.boosts.is_empty() && ranking.fields.is_empty() && !ranking.is_best_score();
-        first.select.media |= ranking.distinct_pictures.is_some();
         first.min_score = query.min_score.filter(|_| is_plain);
         let (answer, candidates) = match &ranking.recommend {
             Some(recommend) if recommend.strategy == RecommendStrategy::BestScore => {
@@ -107,10 +109,10 @@ impl Searcher<'_> {
 
     /// Searches several fields and fuses what they find.
     async fn fused(&self, first: &Query, query: &Query) -> Result<(SearchAnswer, Vec<Candidate>)> {
-        let mut answers = Vec::with_capacity(query.ranking.fields.len());
-        for field in &query.ranking.fields {
-            answers.push(self.nearest(&Query { field: field.name.clone(), ..first.clone() }).await?);
-        }
+        let queries: Vec<Query> =
+            query.ranking.fields.iter().map(|field| Query { field: field.name.clone(), ..first.clone() }).collect();
+        // At once: each waits for its encoder and its index.
+        let mut answers = try_join_all(queries.iter().map(|query| self.nearest(query))).await?;
         let scores: Vec<Vec<(ItemId, f32)>> = answers
             .iter()
             .map(|answer| answer.hits.iter().map(|hit| (hit.item.id.clone(), hit.score)).collect())
@@ -195,12 +197,12 @@ fn arrange(query: &Query, mut answer: SearchAnswer, mut candidates: Vec<Candidat
         let places = compared(&candidates, &answer, |vectors| distinct(vectors, least));
         candidates = pick(places, candidates);
     }
-    if let Some(lambda) = ranking.diversity {
-        // Fused scores are of another size than the cosines that they are weighed against.
     if let Some(bits) = ranking.distinct_pictures {
         let hashes: Vec<Option<u64>> = candidates.iter().map(|candidate| perceptual_hash(&candidate.hit)).collect();
         candidates = pick(distinct_pictures(&hashes, bits), candidates);
     }
+    if let Some(lambda) = ranking.diversity {
+        // Fused scores are of another size than the cosines that they are weighed against.
         let best = candidates.first().map_or(1.0, |best| best.hit.score.abs()).max(f32::MIN_POSITIVE);
         let scale = if ranking.fields.is_empty() { 1.0 } else { best.recip() };
         let relevance: Vec<f32> = candidates.iter().map(|candidate| scale * candidate.hit.score).collect();
@@ -228,6 +230,9 @@ fn arrange(query: &Query, mut answer: SearchAnswer, mut candidates: Vec<Candidat
         }
         if !query.select.vectors {
             hit.item.vectors.clear();
+        }
+        if !(query.select.media || query.select.media_data) {
+            hit.item.media.clear();
         }
     }
     answer
@@ -283,17 +288,17 @@ fn vector_of<'h>(hit: &'h BackendHit, answer: &SearchAnswer) -> Option<&'h [f32]
     Some(&best.vector.values)
 }
 
-/// What stands at these places.
-fn pick(places: Vec<usize>, candidates: Vec<Candidate>) -> Vec<Candidate> {
-    // An item may stand in several groups, so places may come twice.
-    let mut left: HashMap<usize, usize> = HashMap::new();
-    places.iter().for_each(|place| *left.entry(*place).or_default() += 1);
 /// That of the picture that was found, or of the item's first one where something else was.
 fn perceptual_hash(hit: &BackendHit) -> Option<u64> {
     let at = if hit.part.kind == PartKind::Media { hit.part.index as usize } else { 0 };
     hit.item.media.get(at)?.info.perceptual_hash
 }
 
+/// What stands at these places.
+fn pick(places: Vec<usize>, candidates: Vec<Candidate>) -> Vec<Candidate> {
+    // An item may stand in several groups, so places may come twice.
+    let mut left: HashMap<usize, usize> = HashMap::new();
+    places.iter().for_each(|place| *left.entry(*place).or_default() += 1);
     let mut slots: Vec<Option<Candidate>> = candidates.into_iter().map(Some).collect();
     let take = |place: usize| {
         let uses = left.get_mut(&place)?;

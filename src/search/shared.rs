@@ -35,9 +35,9 @@ impl EncodedPictures {
         let key = (handle.info().fingerprint.clone(), *blake3::hash(file).as_bytes());
         let cell = Arc::clone(self.vectors.lock().entry(key).or_default());
         let encode = || async {
-            let vector = handle.encode_images(vec![file.clone()], Role::Query, deadline).await?.pop();
-            let vector = vector.ok_or_else(|| Error::Internal("a query without a vector".to_owned()))??;
-            Ok((*vector).clone())
+            let embedding = handle.encode_images(vec![file.clone()], Role::Query, deadline).await?.pop();
+            let embedding = embedding.ok_or_else(|| Error::Internal("a query without a vector".to_owned()))??;
+            Ok((*embedding.vector).clone())
         };
         cell.get_or_try_init(encode).await.cloned()
     }

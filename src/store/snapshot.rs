@@ -80,6 +80,15 @@ impl<'a> Snapshot<'a> {
         self.view.multi_get(Family::Items, &keys, ItemRecord::decode)
     }
 
+    /// As [`Snapshot::records`], with the bytes that each takes on the disk.
+    ///
+    /// # Errors
+    /// [`Error::Storage`], [`Error::Corruption`].
+    pub fn sized_records(&self, collection: u32, internals: &[u64]) -> Result<Vec<Option<(ItemRecord, usize)>>> {
+        let keys: Vec<_> = internals.iter().map(|&internal| keys::item(collection, internal)).collect();
+        self.view.multi_get(Family::Items, &keys, |bytes| Ok((ItemRecord::decode(bytes)?, bytes.len())))
+    }
+
     /// Vectors by item and slot; `None` where there is none.
     ///
     /// # Errors

@@ -31,6 +31,7 @@ mod pictures;
 mod power_cut;
 mod pull;
 mod random;
+mod records;
 mod segments;
 mod serve;
 mod snapshots;

@@ -235,7 +235,10 @@ impl CollectionBackend for Oracle {
             }
             let values = ordered_values(&item.payload, &order.path).into_iter();
             // Tests order by numbers alone.
-            let values: Vec<Value> = values.filter(|value| matches!(value, Value::Int(_) | Value::Double(_))).collect();
+            let mut values: Vec<Value> =
+                values.filter(|value| matches!(value, Value::Int(_) | Value::Double(_))).collect();
+            // Beside values of other types they had no order.
+            values.sort_by(|a, b| a.compare(b).expect("numbers"));
             let first = if order.is_descending { values.into_iter().next_back() } else { values.into_iter().next() };
             found.extend(first.map(|value| (value, item)));
         }

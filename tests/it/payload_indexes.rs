@@ -7,9 +7,13 @@ use std::time::Duration;
 
 use pictor::collection::backend::{
     CollectionBackend, Durability, FilterStrategy, OrderBy, PayloadChange, PayloadWrite, SearchParams, Selection,
+    VectorQuery,
 };
 use pictor::collection::{Catalog, LocalCollection};
-use pictor::types::filter::{Filter, Operator, Path, parse_path};
+use pictor::compose::Composers;
+use pictor::encode::{EncodeSettings, EncoderRegistry};
+use pictor::search::{EncodedPictures, GroupBy, Query, QueryContent, QueryPart, Ranking, SearchAnswer, search};
+use pictor::types::filter::{Filter, Operator, Path, parse_path, values_at};
 use pictor::types::payload_index::{PayloadIndexSpec, PayloadKind};
 use pictor::types::{Payload, Timestamp, Value};
 
@@ -152,14 +156,123 @@ fn check(local: &LocalCollection, oracle: &Oracle, condition: &Filter, random: &
     }
 }
 
+/// Pages of random length in the order of a number, from both backends.
+fn check_order(local: &LocalCollection, oracle: &Oracle, condition: &Filter, path: &Path, random: &mut Random) {
+    let order = OrderBy { path: path.clone(), is_descending: random.chance(50) };
+    let scroll = |backend: &dyn CollectionBackend, after: Option<Vec<u8>>, limit: usize| {
+        let page = backend.scroll_by(order.clone(), after, Some(condition.clone()), limit, Selection::default());
+        block_on(page).expect("a page")
+    };
+    let expected = scroll(oracle, None, 10 * ITEMS).items;
+    let mut found = Vec::new();
+    let mut after = None;
+    loop {
+        let page = scroll(local, after, 1 + random.below(120));
+        found.extend(page.items);
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    let ids = |items: &[pictor::collection::backend::StoredItem]| -> Vec<String> {
+        items.iter().map(|item| item.id.to_string()).collect()
+    };
+    assert_eq!(ids(&found), ids(&expected), "{order:?} of {condition}");
+}
+
+/// What a query without words needs.
+struct Queries {
+    encoders: EncoderRegistry,
+    composers: Composers,
+    _models: tempfile::TempDir,
+}
+
+impl Queries {
+    fn new() -> Self {
+        let models = tempfile::tempdir().expect("a folder");
+        let encoders = EncoderRegistry::open(models.path(), EncodeSettings::default()).expect("no models");
+        Self { encoders, composers: Composers::open(models.path(), 0), _models: models }
+    }
+
+    fn ask(&self, backend: &Arc<dyn CollectionBackend>, query: Query) -> SearchAnswer {
+        let pictures = EncodedPictures::default();
+        block_on(search(backend, &self.encoders, &self.composers, query, (&pictures, None))).expect("an answer")
+    }
+}
+
+/// Groups of hits, beside all hits put one by one to the values that they have.
+fn check_groups(
+    (local, queries): (&Arc<LocalCollection>, &Queries),
+    oracle: &Oracle,
+    condition: &Filter,
+    random: &mut Random,
+) {
+    let (path, size, limit) = (random_path(random), 1 + random.below(3), 1 + random.below(12));
+    let vector = query(random.below(40) as u64, 1).vector;
+    let params = SearchParams { exact: true, select: Selection::PAYLOAD, ..SearchParams::default() };
+    let everything = VectorQuery { vector: vector.clone(), limit: 10 * ITEMS, ..query(0, 1) };
+    let all = block_on(oracle.search_batch("own", 1, vec![everything], Some(condition.clone()), params));
+    let mut expected: Vec<(Value, Vec<String>)> = Vec::new();
+    for hit in &all.expect("a search").hits[0] {
+        let mut own: Vec<Value> = Vec::new();
+        values_at(&hit.item.payload, &path, &mut |value| {
+            let is_scalar = !matches!(value, Value::Null | Value::List(_) | Value::Map(_));
+            if is_scalar && !own.iter().any(|known| known.compare(value) == Some(std::cmp::Ordering::Equal)) {
+                own.push(value.clone());
+            }
+        });
+        for value in own {
+            let known = expected.iter().position(|(known, _)| known.compare(&value) == Some(std::cmp::Ordering::Equal));
+            let at = known.unwrap_or_else(|| {
+                expected.push((value, vec![]));
+                expected.len() - 1
+            });
+            expected[at].1.push(hit.item.id.to_string());
+        }
+    }
+    expected.truncate(limit);
+    expected.iter_mut().for_each(|(_, ids)| ids.truncate(size));
+    let backend: Arc<dyn CollectionBackend> = local.clone();
+    let ranking =
+        Ranking { candidates: 10 * ITEMS, group_by: Some(GroupBy { path: path.clone(), size }), ..Ranking::default() };
+    let answer = queries.ask(
+        &backend,
+        Query {
+            field: "own".to_owned(),
+            parts: vec![QueryPart { content: QueryContent::Vector(vector), weight: 1.0 }],
+            composer: String::new(),
+            filter: Some(condition.clone()),
+            limit,
+            offset: 0,
+            min_score: None,
+            exact: true,
+            exclude_reference: true,
+            select: Selection::default(),
+            only: None,
+            ranking,
+        },
+    );
+    let ids = |places: &[usize]| -> Vec<String> {
+        places.iter().map(|&place| answer.hits[place].item.id.to_string()).collect()
+    };
+    let found: Vec<Vec<String>> = answer.groups.iter().map(|group| ids(&group.hits)).collect();
+    let wanted: Vec<Vec<String>> = expected.iter().map(|(_, ids)| ids.clone()).collect();
+    assert_eq!(found, wanted, "groups by {path} of {condition}");
+    for (group, (value, _)) in answer.groups.iter().zip(&expected) {
+        assert_eq!(group.value.compare(value), Some(std::cmp::Ordering::Equal), "{:?} {value:?}", group.value);
+    }
+}
+
 /// 1,000 filters, 10,000 in the long form, over random payloads and random indexes.
 ///
-/// Fails when: an index answers a comparison otherwise than the payloads do, for any operator, type, list, missing path or long text.
+/// Fails when: an index answers a comparison otherwise than the payloads do, for any operator, type, list, missing path or long text; when an
+/// order or a group differs from one that is made item by item.
 #[test]
 fn indexes_answer_as_payloads_do() {
     let seed = seed("payload_indexes");
     let worlds = if is_verify() { 40 } else { 4 };
     let mut n_indexed = 0;
+    let queries = Queries::new();
     for world in 0..worlds {
         let mut random = Random::new(seed.wrapping_add(world));
         let folder = tempfile::tempdir().expect("a folder");
@@ -180,6 +293,7 @@ fn indexes_answer_as_payloads_do() {
                 }
             }
         };
+        let mut ordered: Vec<Path> = Vec::new();
         // Some items are there before the indexes, others come after them or are written anew.
         write(&mut random, ITEMS);
         for path in PATHS {
@@ -187,6 +301,8 @@ fn indexes_answer_as_payloads_do() {
                 if random.chance(60) {
                     create(&catalog, &spec(path, kind));
                     n_indexed += 1;
+                    // Where there is one, an order goes by numbers.
+                    ordered.extend((kind == PayloadKind::Number).then(|| parse_path(path).expect("a path")));
                 }
             }
         }
@@ -195,6 +311,11 @@ fn indexes_answer_as_payloads_do() {
             let condition = random_filter(&mut random, 2);
             let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                 check(&local, &oracle, &condition, &mut random);
+                if !ordered.is_empty() {
+                    let path = random.pick(&ordered).clone();
+                    check_order(&local, &oracle, &condition, &path, &mut random);
+                }
+                check_groups((&local, &queries), &oracle, &condition, &mut random);
             }));
             assert!(outcome.is_ok(), "filter {number} of world {world}; repeat with PICTOR_SEED={seed}: {condition}");
         }

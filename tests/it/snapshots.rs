@@ -12,7 +12,9 @@ use pictor::store::{Store, StoreSettings};
 use pictor::types::Value;
 use pictor_proto::v1;
 
-use crate::fixture::{Client, Content, block_on, item, new_collection, open, payload, query, simple};
+use crate::fixture::{
+    Client, Content, block_on, content_hash, item, new_collection, open, payload, query, simple, vector_of,
+};
 use crate::random::Random;
 use crate::support::ChildServer;
 
@@ -35,6 +37,22 @@ fn answers(client: &Client) -> Vec<Vec<(String, f32)>> {
     let queries = (0..100).map(|seed| query(seed, 10)).collect();
     let hits = |hits: Vec<BackendHit>| hits.into_iter().map(|hit| (hit.item.id.to_string(), hit.score)).collect();
     client.search("own", queries, None).hits.into_iter().map(hits).collect()
+}
+
+/// What these 100 queries find among items that are named by the seeds of their vectors, by every product.
+fn true_answers<'i>(names: impl Iterator<Item = &'i String>) -> Vec<Vec<(String, f32)>> {
+    let seed = |name: &str| name.rsplit('-').next().and_then(|digits| digits.parse::<u64>().ok()).expect("a seed");
+    let vectors: Vec<(&String, Vec<f32>)> =
+        names.map(|name| (name, vector_of(&content_hash(&seed(name).to_le_bytes())).values)).collect();
+    let answer = |query: Vec<f32>| {
+        let score = |vector: &[f32]| vector.iter().zip(&query).map(|(a, b)| a * b).sum::<f32>();
+        let mut scored: Vec<(String, f32)> =
+            vectors.iter().map(|(name, vector)| ((*name).clone(), score(vector))).collect();
+        scored.sort_by(|(a, x), (b, y)| y.total_cmp(x).then_with(|| a.cmp(b)));
+        scored.truncate(10);
+        scored
+    };
+    (0..100).map(|seed| answer(query(seed, 10).vector)).collect()
 }
 
 fn picture(number: u64) -> Content {
@@ -144,6 +162,7 @@ fn a_snapshot_under_write_load_is_of_one_moment() {
             assert!(range.contains(&(own.len() as u64)), "writer {writer}: {} of {range:?}", own.len());
         }
         assert!(least.iter().sum::<u64>() > 20, "the writers wrote: {least:?}");
+        assert_eq!(answers(&client(&catalog)), true_answers(items.keys()));
         assert_is_whole(&catalog);
     }
 }

@@ -160,7 +160,18 @@ fn a_ranking_is_sent_as_given() {
     let parts = plain.parts.clone();
     assert_eq!(plain, v1::SearchRequest { parts, ..unranked() });
 
-    let flags = ["--boost", "n=0..6*0.5", "--boost", "made~30d*-0.25", "--diversity", "0.75", "--distinct", "-0.5"];
+    let flags = [
+        "--boost",
+        "n=0..6*0.5",
+        "--boost",
+        "made~30d*-0.25",
+        "--diversity",
+        "0.75",
+        "--distinct",
+        "-0.5",
+        "--distinct-pictures",
+        "6",
+    ];
     let more = ["--group-by", "color=2", "--facet", "color", "--facet", "tags", "--candidates", "300", "--explain"];
     let examples = ["--like", "a", "--like", "b", "--unlike", "c", "--prefetch", "text:200"];
     let ranked = shop.request(&[&flags[..], &more, &examples].concat());
@@ -174,6 +185,7 @@ fn a_ranking_is_sent_as_given() {
             v1::Boost { path: "made".into(), weight: -0.25, shape: Some(recency) },
         ],
         distinct: Some(-0.5),
+        distinct_pictures: Some(6),
         diversity: Some(0.75),
         group_by: Some(v1::GroupBy { path: "color".into(), size: 2 }),
         prefetch: Some(v1::Prefetch { field: "text".into(), limit: 200 }),
@@ -185,7 +197,6 @@ fn a_ranking_is_sent_as_given() {
         facets: vec!["color".into(), "tags".into()],
         explain: v1::Explain::Plan.into(),
         ..unranked()
-        distinct_pictures: Some(6),
     };
     assert_eq!(ranked, expected);
 

@@ -35,7 +35,7 @@ impl Inner {
         limit: usize,
         look: Look,
     ) -> Result<FacetReply> {
-        let Moment { state, snapshot } = self.moment(look)?;
+        let Moment { state, snapshot, .. } = self.moment(look)?;
         let mut judgement = Judgement::default();
         let resolved = filter.map(|filter| (filter, state.payloads.resolve(&state.schema, filter)));
         let is_known = resolved.as_ref().is_none_or(|(_, resolved)| resolved.is_exact);
@@ -136,7 +136,7 @@ impl Inner {
             return Err(Error::invalid("limit", "expected at least 1, got 0"));
         }
         let after = after.map(read_cursor).transpose()?;
-        let Moment { state, snapshot } = self.moment(look)?;
+        let Moment { state, snapshot, .. } = self.moment(look)?;
         let schema = Arc::clone(&state.schema);
         let mut judgement = Judgement::default();
         let among = filter.map(|filter| self.matching((&state, &snapshot), filter, &mut judgement)).transpose()?;

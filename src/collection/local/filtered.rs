@@ -5,11 +5,11 @@
 //! items match. If the windows become a sixteenth of the collection, every payload is judged once.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use roaring::RoaringTreemap;
 
 use super::moment::{Inner, Look, Moment};
-use super::payload::Resolved;
 use super::search::{Found, Judgement, Request, Stopwatch, cut};
 use crate::collection::backend::{FilterStrategy, VectorQuery};
 use crate::index::Neighbour;
@@ -42,17 +42,19 @@ impl Inner {
         loop {
             let moment = self.moment(look)?;
             let start = std::time::Instant::now();
-            let Resolved { mut items, is_exact, missing, mismatches } =
-                moment.state.payloads.resolve(&moment.state.schema, filter);
-            judgement.mismatches.merge(mismatches);
-            judgement.plan.missing = missing;
+            let resolved = moment.state.payloads.resolve_kept(&moment.state.schema, filter);
+            let (left, is_exact) = (resolved.items.as_ref(), resolved.is_exact);
+            judgement.mismatches.merge(resolved.mismatches.clone());
+            judgement.plan.missing.clone_from(&resolved.missing);
             let few = moment.state.names.len() / WINDOW_SHARE;
-            let is_known = is_exact || items.as_ref().is_some_and(|items| items.len() <= few as u64);
-            if !is_exact && let Some(left) = items.as_ref().filter(|_| is_known) {
-                items = Some(self.judge_all(&moment.snapshot, left, filter, judgement)?);
-            }
+            let is_known = is_exact || left.is_some_and(|items| items.len() <= few as u64);
+            let judged = match left.filter(|_| is_known && !is_exact) {
+                Some(left) => Some(self.judge_all(&moment.snapshot, left, filter, judgement)?),
+                None => None,
+            };
+            let items = judged.as_ref().or(left);
             times.search += start.elapsed();
-            if let Some(known) = items.as_ref().filter(|_| is_known) {
+            if let Some(known) = items.filter(|_| is_known) {
                 judgement.plan.matches = Some(known.len());
                 let found = self.look_up(moment, request, |query| query.limit, Some(known), times)?;
                 let is_walk = !found.exact;
@@ -64,7 +66,7 @@ impl Inner {
                 drop(moment);
                 return self.search_scanned(request, filter, look, judgement, times);
             }
-            let found = self.look_up(moment, request, |_| window, items.as_ref(), times)?;
+            let found = self.look_up(moment, request, |_| window, items, times)?;
             judgement.plan.strategy = FilterStrategy::Windows;
             judgement.plan.payloads_read += found.records.len() as u64;
             let judged = judge(&found.records, filter, &mut judgement.mismatches);
@@ -91,7 +93,7 @@ impl Inner {
         times: &mut Stopwatch,
     ) -> Result<Found<'_>> {
         for _ in 0..SCANS {
-            let Moment { state, snapshot } = self.moment(look)?;
+            let Moment { state, snapshot, .. } = self.moment(look)?;
             let counters = state.counters;
             // What indexes know to be out is not read.
             let left = state.payloads.resolve(&state.schema, filter).items;
@@ -178,7 +180,7 @@ impl Inner {
 
 /// A hit whose payload is another than an index on payloads knows: the write that changed it is not in the index yet, and the caller looks
 /// again, when both agree.
-fn check_hits(records: &HashMap<u64, ItemRecord>, filter: &Filter, mismatches: &mut Mismatches) -> Result<()> {
+fn check_hits(records: &HashMap<u64, Arc<ItemRecord>>, filter: &Filter, mismatches: &mut Mismatches) -> Result<()> {
     match judge(records, filter, mismatches).into_iter().find(|(_, is_match)| !is_match) {
         Some((internal, _)) => {
             Err(Error::Corruption(format!("a payload index has other values for internal id {internal} than its item")))
@@ -188,7 +190,7 @@ fn check_hits(records: &HashMap<u64, ItemRecord>, filter: &Filter, mismatches: &
 }
 
 /// Which of the records satisfy the filter.
-fn judge(records: &HashMap<u64, ItemRecord>, filter: &Filter, mismatches: &mut Mismatches) -> HashMap<u64, bool> {
+fn judge(records: &HashMap<u64, Arc<ItemRecord>>, filter: &Filter, mismatches: &mut Mismatches) -> HashMap<u64, bool> {
     records.iter().map(|(&internal, record)| (internal, matches(filter, &record.head.payload, mismatches))).collect()
 }
 

@@ -1,9 +1,11 @@
 //! Turns records into items as read.
 
+use std::sync::Arc;
+
 use super::moment::Inner;
 use crate::collection::backend::{PartVector, Selection, StoredItem, StoredMedia};
 use crate::collection::schema::CollectionSchema;
-use crate::store::{ItemRecord, Snapshot, VectorSlot};
+use crate::store::{ItemRecord, RecordHead, Snapshot, VectorSlot};
 use crate::types::limits::REPLY_MEDIA_BYTES;
 use crate::{Error, Result};
 
@@ -16,9 +18,11 @@ impl Inner {
         &self,
         snapshot: &Snapshot<'_>,
         schema: &CollectionSchema,
-        records: Vec<(u64, ItemRecord)>,
+        records: Vec<(u64, impl Into<Arc<ItemRecord>>)>,
         select: Selection,
     ) -> Result<Vec<StoredItem>> {
+        let records: Vec<(u64, Arc<ItemRecord>)> =
+            records.into_iter().map(|(internal, record)| (internal, record.into())).collect();
         let mut vectors = match select.vectors {
             true => self.read_vectors(snapshot, schema, &records)?,
             false => vec![Vec::new(); records.len()],
@@ -27,6 +31,7 @@ impl Inner {
         let mut media_bytes = 0;
         let mut items = Vec::with_capacity(records.len());
         for (_, record) in records {
+            let record = taken(record, select);
             let mut media = Vec::new();
             if select.media || select.media_data {
                 for stored in record.media {
@@ -63,7 +68,7 @@ impl Inner {
         &self,
         snapshot: &Snapshot<'_>,
         schema: &CollectionSchema,
-        records: &[(u64, ItemRecord)],
+        records: &[(u64, Arc<ItemRecord>)],
     ) -> Result<Vec<Vec<PartVector>>> {
         let live = |slot: &VectorSlot| schema.field_of(slot.field, slot.generation);
         let slots: Vec<(u64, VectorSlot)> = records
@@ -96,4 +101,19 @@ impl Inner {
         }
         Ok(items)
     }
+}
+
+/// The record itself if nobody else has it, else a copy of what is selected.
+fn taken(record: Arc<ItemRecord>, select: Selection) -> ItemRecord {
+    Arc::try_unwrap(record).unwrap_or_else(|shared| ItemRecord {
+        head: RecordHead {
+            id: shared.head.id.clone(),
+            version: shared.head.version,
+            payload: if select.payload { shared.head.payload.clone() } else { Default::default() },
+        },
+        media: if select.media || select.media_data { shared.media.clone() } else { Vec::new() },
+        texts: if select.texts { shared.texts.clone() } else { Default::default() },
+        parts: shared.parts.clone(),
+        vectors: Vec::new(),
+    })
 }

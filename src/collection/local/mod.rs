@@ -17,6 +17,7 @@ mod plan;
 mod plan_item;
 mod pressure;
 mod read;
+mod records;
 mod seal;
 mod search;
 mod segment_files;
@@ -27,6 +28,7 @@ mod workers;
 mod write;
 
 pub use payload::FilledPage;
+pub(in crate::collection) use records::RecordCache;
 pub use seal::SegmentSettings;
 pub(in crate::collection) use segment_files::{remove_half_written, remove_leftovers, segment_files};
 pub use service::LocalCollection;

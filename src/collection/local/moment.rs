@@ -9,6 +9,7 @@ use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
 use super::plan::Changes;
 use super::pressure::Pressure;
+use super::records::{RecordCache, RecordGate};
 use super::seal::SegmentSettings;
 use super::state::State;
 use crate::collection::schema::CollectionSchema;
@@ -28,6 +29,8 @@ pub(super) struct Inner {
     pub(super) published: ArcSwap<CollectionSchema>,
     pub(super) pool: Option<Arc<rayon::ThreadPool>>,
     pub(super) segments: SegmentSettings,
+    pub(super) record_cache: RecordCache,
+    pub(super) record_gate: RecordGate,
     pub(super) pressure: Pressure,
     /// True if enough was asked that walks should be measured.
     pub(super) is_measurement_due: AtomicBool,
@@ -37,6 +40,8 @@ pub(super) struct Inner {
 pub(super) struct Moment<'a> {
     pub(super) state: RwLockReadGuard<'a, State>,
     pub(super) snapshot: Snapshot<'a>,
+    /// Of the state when the snapshot was taken; odd if a write was on its way, which the snapshot may have or not.
+    pub(super) epoch: u64,
 }
 
 /// How a reader takes its moment.
@@ -59,12 +64,26 @@ impl Inner {
         state: State,
         pool: Option<Arc<rayon::ThreadPool>>,
         segments: SegmentSettings,
+        record_cache: RecordCache,
     ) -> Self {
         let (id, counters) = (state.schema.id, state.counters);
         let published = ArcSwap::new(Arc::clone(&state.schema));
         let (writer, epoch, state) = (Mutex::new(counters), AtomicU64::new(0), RwLock::new(state));
-        let (pressure, is_measurement_due) = (Pressure::new(), false.into());
-        Self { store, id, writer, epoch, state, published, pool, segments, pressure, is_measurement_due }
+        let (pressure, record_gate, is_measurement_due) = (Pressure::new(), RecordGate::default(), false.into());
+        Self {
+            store,
+            id,
+            writer,
+            epoch,
+            state,
+            published,
+            pool,
+            segments,
+            record_cache,
+            record_gate,
+            pressure,
+            is_measurement_due,
+        }
     }
 
     /// Reads without waiting for writers; if what the index names is missing, once more with an agreed moment.
@@ -85,8 +104,8 @@ impl Inner {
     pub(super) fn moment(&self, look: Look) -> Result<Moment<'_>> {
         if look == Look::AtOnce {
             // In this order, so that the index is never newer than the snapshot.
-            let state = self.state.read();
-            return Moment { state, snapshot: self.store.snapshot() }.checked();
+            let (state, epoch) = (self.state.read(), self.epoch());
+            return Moment { state, snapshot: self.store.snapshot(), epoch }.checked();
         }
         for _ in 0..LOOKS {
             if let Some(moment) = self.look() {
@@ -112,7 +131,11 @@ impl Inner {
             return None;
         }
         let snapshot = self.store.snapshot();
-        (self.epoch.load(Ordering::SeqCst) == before).then_some(Moment { state, snapshot })
+        (self.epoch() == before).then_some(Moment { state, snapshot, epoch: before })
+    }
+
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::SeqCst)
     }
 
     /// Commits a batch and applies its changes; readers see both or neither. The caller holds `writer`.
@@ -137,7 +160,10 @@ impl Inner {
 
     /// Commits a planned batch of item writes. The caller holds `writer`.
     pub(super) fn commit_changes(&self, batch: Batch<'_>, changes: Changes, counters: Counters) -> Result<()> {
-        self.commit(batch, |state| state.apply(changes, counters))
+        self.commit(batch, |state| {
+            self.forget_records(&changes, state.counters.next_internal);
+            state.apply(changes, counters);
+        })
     }
 
     /// The description as of now.

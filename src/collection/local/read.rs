@@ -17,7 +17,7 @@ const SCROLL_BATCH: usize = 256;
 
 impl Inner {
     pub(super) fn get(&self, ids: &[ItemId], select: Selection, look: Look) -> Result<Vec<Option<StoredItem>>> {
-        let Moment { state, snapshot } = self.moment(look)?;
+        let Moment { state, snapshot, .. } = self.moment(look)?;
         let schema = Arc::clone(&state.schema);
         drop(state);
         let internals = snapshot.internal_ids(self.id, ids)?;
@@ -38,7 +38,7 @@ impl Inner {
         if limit == 0 {
             return Err(Error::invalid("limit", "expected at least 1, got 0"));
         }
-        let Moment { state, snapshot } = self.moment(look)?;
+        let Moment { state, snapshot, .. } = self.moment(look)?;
         let schema = Arc::clone(&state.schema);
         let resolved = filter.map(|filter| state.payloads.resolve(&schema, filter));
         drop(state);
@@ -79,7 +79,7 @@ impl Inner {
     }
 
     pub(super) fn count(&self, filter: Option<&Filter>, look: Look) -> Result<u64> {
-        let Moment { state, snapshot } = self.moment(look)?;
+        let Moment { state, snapshot, .. } = self.moment(look)?;
         let Some(filter) = filter else { return Ok(state.names.len() as u64) };
         let resolved = state.payloads.resolve(&state.schema, filter);
         drop(state);

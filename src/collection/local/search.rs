@@ -32,7 +32,7 @@ pub(super) struct Found<'a> {
     pub(super) exact: bool,
     /// Vectors that wait to be indexed.
     pub(super) deferred: u64,
-    pub(super) records: HashMap<u64, ItemRecord>,
+    pub(super) records: HashMap<u64, Arc<ItemRecord>>,
     pub(super) snapshot: Snapshot<'a>,
     pub(super) schema: Arc<CollectionSchema>,
 }
@@ -100,7 +100,7 @@ impl Inner {
         times: &mut Stopwatch,
     ) -> Result<Found<'a>> {
         let start = Instant::now();
-        let Moment { state, snapshot } = moment;
+        let Moment { state, snapshot, epoch } = moment;
         let schema = Arc::clone(&state.schema);
         let key = generation_key(&schema, request)?;
         let mut exact = true;
@@ -138,7 +138,7 @@ impl Inner {
         let start = Instant::now();
         let internals: BTreeSet<u64> = neighbours.iter().flatten().map(|neighbour| neighbour.key.item).collect();
         let internals: Vec<u64> = internals.into_iter().collect();
-        let records = self.records(&snapshot, &internals)?.into_iter().collect();
+        let records = self.cached_records((&snapshot, epoch), &internals)?.into_iter().collect();
         times.fetch += start.elapsed();
         Ok(Found { neighbours, exact, deferred, records, snapshot, schema })
     }
@@ -194,7 +194,7 @@ impl Inner {
     fn hits(&self, found: Found<'_>, request: &Request<'_>) -> Result<Vec<Vec<BackendHit>>> {
         let Found { neighbours, mut records, snapshot, schema, .. } = found;
         let wanted: BTreeSet<u64> = neighbours.iter().flatten().map(|neighbour| neighbour.key.item).collect();
-        let wanted: Vec<(u64, ItemRecord)> =
+        let wanted: Vec<(u64, Arc<ItemRecord>)> =
             wanted.into_iter().filter_map(|internal| Some((internal, records.remove(&internal)?))).collect();
         let internals: Vec<u64> = wanted.iter().map(|(internal, _)| *internal).collect();
         let items = self.hydrate(&snapshot, &schema, wanted, request.params.select)?;

@@ -7,9 +7,10 @@ use async_trait::async_trait;
 
 use super::load::load;
 use super::moment::{Inner, Look};
-use super::seal::SegmentSettings;
+use super::records::RecordCache;
 use super::search::Request;
 use super::workers::Workers;
+use crate::collection::CatalogSettings;
 use crate::collection::backend::{
     BackendStats, Capabilities, CollectionBackend, Durability, FacetReply, FillOutcome, Filling, Indexing, ItemWrite,
     OrderBy, OrderedPage, PayloadWrite, ScrollPage, SearchParams, SearchReply, Selection, StoredItem, VectorQuery,
@@ -25,7 +26,7 @@ use crate::{Error, Result};
 #[derive(Clone)]
 pub struct LocalCollection {
     pub(super) inner: Arc<Inner>,
-    workers: Arc<Workers>,
+    pub(super) workers: Arc<Workers>,
 }
 
 impl LocalCollection {
@@ -34,14 +35,14 @@ impl LocalCollection {
     /// # Errors
     /// [`Error::Corruption`], [`Error::Storage`]: this collection is broken, others need not be.
     pub(in crate::collection) fn open(
-        store: &Store,
-        snapshot: &Snapshot<'_>,
+        (store, snapshot): (&Store, &Snapshot<'_>),
         schema: CollectionSchema,
-        pool: Option<Arc<rayon::ThreadPool>>,
-        segments: SegmentSettings,
+        settings: &CatalogSettings,
+        records: &RecordCache,
     ) -> Result<Self> {
+        let CatalogSettings { search_pool: pool, segments, .. } = settings.clone();
         let state = load((store.folder(), snapshot), schema, segments.chunk(), pool.as_ref())?;
-        let inner = Arc::new(Inner::new(store.clone(), state, pool, segments));
+        let inner = Arc::new(Inner::new(store.clone(), state, pool, segments, records.clone()));
         let workers = Arc::<Workers>::default();
         workers.look_after(&inner);
         Ok(Self { inner, workers })
@@ -53,6 +54,23 @@ impl LocalCollection {
     /// [`Error::Storage`], [`Error::Corruption`] if the check cannot go on.
     pub fn verify(&self) -> Result<AuditReport> {
         self.inner.verify()
+    }
+
+    /// As [`CollectionBackend::search_batch`], for a caller that has a thread of its own: without a change of threads. Blocks.
+    ///
+    /// # Errors
+    /// As [`CollectionBackend::search_batch`].
+    pub fn search_batch_blocking(
+        &self,
+        field: &str,
+        generation: u32,
+        queries: &[VectorQuery],
+        filter: Option<&Filter>,
+        params: &SearchParams,
+    ) -> Result<SearchReply> {
+        let outcome = self.inner.answer(&Request { field, generation, queries, params }, filter);
+        self.workers.look_after(&self.inner);
+        outcome
     }
 
     /// True while a segment of this collection's index is made, or due.

@@ -36,7 +36,7 @@ impl Inner {
     /// Stops writers while it runs.
     pub(super) fn verify(&self) -> Result<AuditReport> {
         let _no_writer = self.lock_writer()?;
-        let Moment { state, snapshot } = self.moment_without_writer()?;
+        let Moment { state, snapshot, .. } = self.moment_without_writer()?;
         let mut report = audit(&snapshot, &audit_scope(&state.schema))?;
         let counters = snapshot.counters(self.id)?;
         if counters != state.counters {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use roaring::RoaringTreemap;
 
 use super::changes::PayloadEntries;
+use super::kept::KeptFilters;
 use super::value_index::ValueIndex;
 use crate::Result;
 use crate::collection::schema::CollectionSchema;
@@ -18,6 +19,7 @@ pub(in crate::collection::local) struct PayloadIndexes {
     /// Every item.
     all: RoaringTreemap,
     by_id: BTreeMap<u32, ValueIndex>,
+    pub(super) kept: KeptFilters,
 }
 
 impl PayloadIndexes {
@@ -35,7 +37,7 @@ impl PayloadIndexes {
             Ok((index.id, ValueIndex::load(index.spec.clone(), entries)?))
         };
         let by_id = schema.payload_indexes.iter().map(load).collect::<Result<_>>()?;
-        Ok(Self { all: items.collect(), by_id })
+        Ok(Self { all: items.collect(), by_id, kept: KeptFilters::default() })
     }
 
     /// The internal ids of all items.
@@ -48,6 +50,7 @@ impl PayloadIndexes {
     }
 
     pub(super) fn index_mut(&mut self, id: u32) -> Option<&mut ValueIndex> {
+        self.kept.forget();
         self.by_id.get_mut(&id)
     }
 
@@ -69,10 +72,12 @@ impl PayloadIndexes {
     }
 
     pub(in crate::collection::local) fn add(&mut self, id: u32, spec: PayloadIndexSpec) {
+        self.kept.forget();
         self.by_id.insert(id, ValueIndex::new(spec));
     }
 
     pub(in crate::collection::local) fn drop_index(&mut self, id: u32) {
+        self.kept.forget();
         self.by_id.remove(&id);
     }
 
@@ -83,6 +88,7 @@ impl PayloadIndexes {
         added: impl Iterator<Item = u64>,
         entries: &[PayloadEntries],
     ) {
+        self.kept.forget();
         removed.iter().for_each(|&item| _ = self.all.remove(item));
         self.all.extend(added);
         entries.iter().for_each(|change| change.apply(self));

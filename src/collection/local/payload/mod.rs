@@ -4,6 +4,7 @@ mod blocks;
 mod changes;
 mod fill;
 mod indexes;
+mod kept;
 mod resolve;
 mod value_index;
 
