@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use pictor::collection::Catalog;
 use pictor::collection::backend::{BackendHit, Durability, Selection, StoredItem};
-use pictor::store::{Store, StoreSettings};
+use pictor::store::{FORMAT, Store, StoreSettings};
 use pictor::types::Value;
 use pictor_proto::v1;
 
@@ -223,7 +223,9 @@ fn a_damaged_snapshot_is_refused_and_the_data_stays() {
     let text = fs::read_to_string(root.join("snapshot.json")).expect("text");
     fs::write(root.join("snapshot.json"), text.replace("\"store/CURRENT\"", "\"../../../outside\"")).expect("a file");
     refused("a path outside");
-    fs::write(root.join("snapshot.json"), text.replace("\"format\": 1", "\"format\": 4000")).expect("a file");
+    let (own, newer) = (format!("\"format\": {FORMAT}"), "\"format\": 4000");
+    assert!(text.contains(&own), "{text}");
+    fs::write(root.join("snapshot.json"), text.replace(&own, newer)).expect("a file");
     assert_eq!(store.stage_snapshot(&name).expect_err("a newer one").reason(), "DATA_FORMAT_TOO_NEW");
     fs::write(root.join("snapshot.json"), &text).expect("a file");
     assert!(contents(&client(&catalog)) == before, "the data stays");
