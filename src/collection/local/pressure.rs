@@ -106,7 +106,7 @@ impl Pressure {
     /// Vectors a second that the tail loses to segments.
     fn rate(&self) -> f64 {
         let Drained { vectors, seconds } = *self.drained.lock();
-        if seconds > 0.0 { (vectors / seconds).max(1.0) } else { UNKNOWN_RATE }
+        if vectors > 0.0 { (vectors / seconds.max(1e-3)).max(1.0) } else { UNKNOWN_RATE }
     }
 
     /// How long this acknowledgement waits for its turn, so that all together leave at `speed` vectors a second.
@@ -236,15 +236,15 @@ mod tests {
     /// slowed before.
     #[test]
     fn the_rate_is_what_the_tail_loses() {
-        let pressure = Pressure::new();
-        let check =
-            |expected: f64| assert!((pressure.rate() - expected).abs() < 1e-9, "{} {expected}", pressure.rate());
-        check(UNKNOWN_RATE);
-        pressure.note_built(8_000, Duration::from_secs(2));
-        check(4_000.0);
-        pressure.note_built(0, Duration::from_secs(4));
-        check(800.0);
-        pressure.note_built(7_000, Duration::from_millis(500));
-        check(3_000.0);
+        let check = |built: &[(usize, u64)], expected: f64| {
+            let pressure = Pressure::new();
+            built.iter().for_each(|&(from_tail, ms)| pressure.note_built(from_tail, Duration::from_millis(ms)));
+            assert!((pressure.rate() - expected).abs() < 1e-9, "{built:?}: {} {expected}", pressure.rate());
+        };
+        check(&[], UNKNOWN_RATE);
+        check(&[(0, 4_000)], UNKNOWN_RATE);
+        check(&[(8_000, 2_000)], 4_000.0);
+        check(&[(8_000, 2_000), (0, 4_000)], 800.0);
+        check(&[(8_000, 2_000), (0, 4_000), (7_000, 500)], 3_000.0);
     }
 }

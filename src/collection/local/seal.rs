@@ -152,8 +152,8 @@ impl Inner {
     /// Makes a segment and puts it in place.
     ///
     /// # Errors
-    /// [`Error::Cancelled`], also if the generation is dropped meanwhile; those of the store and of the disk; the index stays as it was. A damaged segment that it was to be made of is
-    /// put aside.
+    /// [`Error::Cancelled`], also if the generation is dropped meanwhile; those of the store and of the disk; the index stays as it was. A damaged
+    /// segment that it was to be made of is put aside.
     pub(super) fn seal(&self, key: GenerationKey, work: &Work, stop: &AtomicBool) -> Result<()> {
         let start = Instant::now();
         let outcome = self.build_segment(key, work, stop).and_then(|built| {
@@ -162,7 +162,10 @@ impl Inner {
         });
         match outcome {
             Ok(from_tail) => {
-                self.pressure.note_built(from_tail, start.elapsed());
+                // What waits for writers to be quiet says nothing of how fast they may be.
+                if matches!(work, Work::Planned(_)) {
+                    self.pressure.note_built(from_tail, start.elapsed());
+                }
                 self.measure();
                 Ok(())
             }
