@@ -13,6 +13,8 @@ use pictor::index::{
     Candidates, DeviceIndex, Everything, FlatIndex, IndexSearch, Neighbour, SegmentPlan, SegmentedIndex, Sources,
     VectorIndex, VectorKey,
 };
+use pictor::model::DeviceChoice;
+use pictor::model::device::preload_cuda;
 use pictor::types::vector::UnitVector;
 use rand::seq::SliceRandom as _;
 use rand::{Rng as _, SeedableRng as _};
@@ -348,13 +350,17 @@ fn an_index_of_segments_agrees_with_a_scan() {
     }
 }
 
-/// One suite over every index: exact searches after random writes are those of a naive scan.
+/// One suite over every index: exact searches after random writes are those of a naive scan. `PICTOR_TEST_DEVICE=cuda:0` tries the
+/// device's index on a GPU.
 #[test]
 fn every_index_finds_what_a_naive_scan_finds() {
+    let device: DeviceChoice =
+        std::env::var("PICTOR_TEST_DEVICE").as_deref().unwrap_or("cpu").parse().expect("a device");
+    preload_cuda(device).expect("CUDA's libraries");
     let indexes: [(&str, Box<dyn VectorIndex>); 3] = [
         ("flat", Box::new(FlatIndex::new(DIMENSION, None))),
         ("segmented", Box::new(SegmentedIndex::new(DIMENSION, 40, None))),
-        ("device", Box::new(DeviceIndex::new(DIMENSION, tch::Device::Cpu))),
+        ("device", Box::new(DeviceIndex::new(DIMENSION, device.resolve().expect("the device")))),
     ];
     for (name, mut index) in indexes {
         let mut random = ChaCha8Rng::seed_from_u64(6);
