@@ -104,7 +104,9 @@ def ours(folder, name, text, rows, views):
     path.write_text(text)
     command = [arguments.bin / "pictor-server", "train", "--recipe", path, "--data-dir", folder / "data", "--models-dir", folder / "models",
                "--run", run, "--device", arguments.device, "--threads", str(arguments.threads)]
-    subprocess.run(command, check=True, capture_output=True)
+    result = subprocess.run(command, capture_output=True, text=True)
+    if result.returncode != 0:
+        raise SystemExit(f"pictor-server train failed:\n{result.stderr}")
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     lines = [line for line in lines if line["kind"] == "train"]
     return pace([(line["step"], line["seconds"]) for line in lines], rows, views), lines[-1]["values"]["loss"]
