@@ -97,7 +97,7 @@ fn main() {
 }
 
 fn search(segment: &Segment, query: &[f32], ef: usize) -> Vec<u64> {
-    let search = SegmentSearch { limit: LIMIT, ef, exact: false, pool: None, is_hidden: &|_| false };
+    let search = SegmentSearch { limit: LIMIT, ef, exact: false, pool: None, is_hidden: None, version: None };
     let (found, _) = segment.search(query, search, &Everything).expect("a whole file");
     found.into_iter().map(|found| found.key.item).collect()
 }

@@ -77,7 +77,8 @@ fn own(folder: &Path, queries: &[Vec<f32>], repeat: usize) -> f64 {
         ef: segment.calibration().ef(0.99, LIMIT),
         exact: false,
         pool: None,
-        is_hidden: &|_| false,
+        is_hidden: None,
+        version: None,
     };
     let (started, mut n) = (Instant::now(), 0);
     while started.elapsed() < MEASURED / 3 {

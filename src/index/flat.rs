@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use roaring::RoaringTreemap;
 
 use super::coarse::{CoarseCodes, CoarseQuery, CoarseScratch};
-use super::{Candidates, Found, IndexSearch, Neighbour, TopK, VectorIndex, VectorKey};
+use super::{Among, Candidates, Found, IndexSearch, Neighbour, TopK, VectorIndex, VectorKey};
 use crate::Result;
 use crate::distance;
 
@@ -234,7 +234,7 @@ impl VectorIndex for FlatIndex {
     fn search(&self, query: &[f32], search: IndexSearch, candidates: &dyn Candidates) -> Result<Found> {
         assert_eq!(query.len(), self.dimension, "the query has the index's dimension");
         let limit = search.limit.min(self.len());
-        if let Some(items) = candidates.among()
+        if let Some(Among { items, .. }) = candidates.among()
             && items.len() <= (self.len() / LISTED_SHARE) as u64
         {
             return Ok(Found { neighbours: self.scan_listed(query, limit, items, candidates), exact: true });

@@ -18,4 +18,4 @@ pub use growth::{Growth, SegmentPlan, SegmentSize};
 pub use sealed::Sealed;
 pub use segmented::{SegmentedIndex, Sources};
 pub use top_k::TopK;
-pub use vector_index::{Candidates, Everything, Found, IndexSearch, Neighbour, VectorIndex, VectorKey};
+pub use vector_index::{Among, Candidates, Everything, Found, IndexSearch, Neighbour, VectorIndex, VectorKey};

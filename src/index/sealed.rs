@@ -1,6 +1,7 @@
 //! A segment in use: which of its keys still count, and how well its walks do.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::growth::SegmentSize;
 use super::{SegmentWatch, VectorKey};
@@ -12,7 +13,15 @@ pub struct Sealed {
     /// A bit for each key's place.
     hidden: Vec<u64>,
     n_hidden: usize,
+    version: u64,
     watch: Arc<SegmentWatch>,
+}
+
+/// The number of the next version of any segment's marks.
+static NEXT_VERSION: AtomicU64 = AtomicU64::new(0);
+
+fn new_version() -> u64 {
+    NEXT_VERSION.fetch_add(1, Ordering::Relaxed)
 }
 
 impl Sealed {
@@ -20,7 +29,8 @@ impl Sealed {
     pub(super) fn new(segment: Arc<Segment>, is_hidden: bool) -> Self {
         let n_keys = segment.n_keys();
         let hidden = vec![if is_hidden { u64::MAX } else { 0 }; n_keys.div_ceil(64)];
-        Self { segment, hidden, n_hidden: if is_hidden { n_keys } else { 0 }, watch: Arc::default() }
+        let (n_hidden, version) = (if is_hidden { n_keys } else { 0 }, new_version());
+        Self { segment, hidden, n_hidden, version, watch: Arc::default() }
     }
 
     #[must_use]
@@ -40,12 +50,22 @@ impl Sealed {
         self.segment.n_keys() - self.n_hidden
     }
 
+    /// Names this segment with these marks: no other segment of the process has the number, nor this one with other marks.
+    pub(super) fn version(&self) -> u64 {
+        self.version
+    }
+
     pub(super) fn size(&self) -> SegmentSize {
         SegmentSize { live: self.n_live(), deleted: self.n_hidden }
     }
 
     pub(super) fn bytes(&self) -> usize {
         self.segment.memory_bytes() + self.hidden.len() * 8
+    }
+
+    /// True if any key does not count.
+    pub(super) fn has_hidden(&self) -> bool {
+        self.n_hidden > 0
     }
 
     pub(super) fn is_hidden(&self, place: u32) -> bool {
@@ -56,6 +76,7 @@ impl Sealed {
         if self.is_hidden(place) {
             self.hidden[place as usize / 64] &= !(1 << (place % 64));
             self.n_hidden -= 1;
+            self.version = new_version();
         }
     }
 
@@ -74,6 +95,7 @@ impl Sealed {
         if !self.is_hidden(place) {
             self.hidden[place as usize / 64] |= 1 << (place % 64);
             self.n_hidden += 1;
+            self.version = new_version();
         }
     }
 

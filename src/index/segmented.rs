@@ -336,12 +336,14 @@ impl VectorIndex for SegmentedIndex {
         let mut is_exact = true;
         for sealed in &self.segments {
             let segment = sealed.segment();
+            let is_hidden = |place| sealed.is_hidden(place);
             let settings = SegmentSearch {
                 limit: search.limit.max(1),
                 ef: search.ef.unwrap_or_else(|| sealed.watch().ef(segment, search.kind, search.recall, search.limit)),
                 exact: search.exact,
                 pool: self.pool.as_deref(),
-                is_hidden: &|place| sealed.is_hidden(place),
+                is_hidden: sealed.has_hidden().then_some(&is_hidden),
+                version: Some(sealed.version()),
             };
             let (neighbours, exact) = segment.search(query, settings, candidates)?;
             lists.push(neighbours);

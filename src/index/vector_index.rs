@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use roaring::RoaringTreemap;
 
 use super::QueryKind;
+use super::graph::NodeSets;
 use crate::Result;
 
 /// Names a vector: the item's internal id and the part's number within the item.
@@ -21,13 +22,27 @@ pub struct Neighbour {
     pub score: f32,
 }
 
+/// Items that are known beforehand to be the only ones that may be found.
+#[derive(Clone, Copy)]
+pub struct Among<'a> {
+    pub items: &'a RoaringTreemap,
+    /// Where segments keep the nodes of exactly these items from one search to the next; `None` if nobody is expected to ask again.
+    pub nodes: Option<&'a NodeSets>,
+}
+
+impl<'a> From<&'a RoaringTreemap> for Among<'a> {
+    fn from(items: &'a RoaringTreemap) -> Self {
+        Self { items, nodes: None }
+    }
+}
+
 /// Decides which items may be found, and how equal scores are ordered.
 pub trait Candidates: Sync {
     /// True if this item may be found.
     fn accepts(&self, item: u64) -> bool;
 
     /// The items that may be found, if they are known beforehand: no other item is accepted, though not all of these need be.
-    fn among(&self) -> Option<&RoaringTreemap> {
+    fn among(&self) -> Option<Among<'_>> {
         None
     }
 

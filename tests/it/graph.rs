@@ -4,14 +4,15 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use pictor::Error;
 use pictor::index::graph::{
-    BUILDERS, BuildSettings, GraphBuilder, Rows, Segment, SegmentSearch, SegmentWriter, builder,
+    BUILDERS, BuildSettings, GraphBuilder, NodeRoom, NodeSets, Rows, Segment, SegmentSearch, SegmentWriter, builder,
 };
 use pictor::index::{
-    Candidates, DeviceIndex, Everything, FlatIndex, IndexSearch, Neighbour, SegmentPlan, SegmentedIndex, Sources,
-    VectorIndex, VectorKey,
+    Among, Candidates, DeviceIndex, Everything, FlatIndex, IndexSearch, Neighbour, SegmentPlan, SegmentedIndex,
+    Sources, VectorIndex, VectorKey,
 };
 use pictor::model::DeviceChoice;
 use pictor::model::device::preload_cuda;
@@ -19,6 +20,7 @@ use pictor::types::vector::UnitVector;
 use rand::seq::SliceRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
+use roaring::RoaringTreemap;
 
 use crate::support::is_verify;
 
@@ -73,7 +75,7 @@ fn segment(path: &Path, vectors: &[Vec<f32>], builder: &dyn GraphBuilder, settin
 
 fn search(segment: &Segment, query: &[f32], limit: usize) -> Vec<Neighbour> {
     let ef = segment.calibration().ef(0.99, limit);
-    let settings = SegmentSearch { limit, ef, exact: false, pool: None, is_hidden: &|_| false };
+    let settings = SegmentSearch { limit, ef, exact: false, pool: None, is_hidden: None, version: None };
     segment.search(query, settings, &Everything).expect("a whole file").0
 }
 
@@ -153,7 +155,8 @@ fn a_filter_is_answered_in_full() {
     for limit in [1, 10, 300, 5_000] {
         let query = anywhere(&mut random);
         let is_hidden = |place: u32| segment.key(place).item >= 1_000;
-        let settings = SegmentSearch { limit, ef: 40, exact: false, pool: None, is_hidden: &is_hidden };
+        let settings =
+            SegmentSearch { limit, ef: 40, exact: false, pool: None, is_hidden: Some(&is_hidden), version: None };
         let (found, _) = segment.search(&query, settings, &Third).expect("a whole file");
         assert_eq!(found.len(), limit.min(334));
         assert!(found.iter().all(|found| found.key.item % 3 == 0 && found.key.item < 1_000));
@@ -175,7 +178,14 @@ fn threads_change_nothing_of_an_exact_search() {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().expect("a pool");
     for _ in 0..10 {
         let query = anywhere(&mut random);
-        let search = |pool| SegmentSearch { limit: 30, ef: 1, exact: true, pool, is_hidden: &|place| place % 7 == 0 };
+        let search = |pool| SegmentSearch {
+            limit: 30,
+            ef: 1,
+            exact: true,
+            pool,
+            is_hidden: Some(&|place| place % 7 == 0),
+            version: None,
+        };
         let alone = segment.search(&query, search(None), &Everything).expect("a whole file");
         assert_eq!(segment.search(&query, search(Some(&pool)), &Everything).expect("a whole file"), alone);
         assert!(alone.1);
@@ -212,7 +222,8 @@ fn damaged_files_are_refused() {
                     ef: segment.calibration().ef(0.99, 5),
                     exact: false,
                     pool: None,
-                    is_hidden: &|_| false,
+                    is_hidden: None,
+                    version: None,
                 };
                 segment.search(query, settings, &Everything).map(|found| found.0)
             };
@@ -249,6 +260,26 @@ struct Model {
     /// A segment that was begun, and has not been put in place.
     begun: Option<Segment>,
     n_segments: u32,
+    /// Filters that are asked with from the first step to the last, with the nodes that they leave; there is not room for those of all.
+    filters: Vec<(RoaringTreemap, NodeSets)>,
+    room: Arc<NodeRoom>,
+}
+
+/// Some items only, perhaps with their nodes kept.
+struct Left<'a>(Among<'a>);
+
+impl Candidates for Left<'_> {
+    fn accepts(&self, item: u64) -> bool {
+        self.0.items.contains(item)
+    }
+
+    fn among(&self) -> Option<Among<'_>> {
+        Some(self.0)
+    }
+
+    fn compare(&self, a: u64, b: u64) -> Ordering {
+        a.cmp(&b)
+    }
 }
 
 impl Model {
@@ -295,6 +326,26 @@ impl Model {
         self.begun = None;
     }
 
+    /// Kept nodes find what nodes that are looked up anew find, however few a walk keeps.
+    fn check_kept(&self, query: &[f32], step: u32) {
+        for (number, (items, nodes)) in self.filters.iter().enumerate() {
+            for (limit, is_exact, ef) in [(1, false, 0), (3, false, 0), (7, false, 64), (7, true, 64), (500, false, 64)]
+            {
+                let search = IndexSearch { exact: is_exact, ef: Some(ef), ..IndexSearch::exact(limit) };
+                let find = |nodes| {
+                    let found = self.index.search(query, search, &Left(Among { items, nodes }));
+                    found.expect("whole files")
+                };
+                assert_eq!(find(Some(nodes)), find(None), "step {step}, filter {number}, limit {limit}, ef {ef}");
+                assert!(self.room.used() <= self.room.most(), "step {step}: {}", self.room.used());
+            }
+            if nodes.take_lacking() > 0 {
+                self.filters.iter().for_each(|(_, nodes)| nodes.clear());
+                assert_eq!(self.room.used(), 0, "step {step}");
+            }
+        }
+    }
+
     fn check(&self, random: &mut ChaCha8Rng, step: u32) {
         assert_eq!(self.index.len(), self.contents.len(), "step {step}");
         let mut rows = Rows::new(DIMENSION, 1);
@@ -304,6 +355,7 @@ impl Model {
         let mut exact = FlatIndex::new(DIMENSION, None);
         self.contents.iter().for_each(|(&key, vector)| exact.insert(&[(key, vector)]));
         let query = anywhere(random);
+        self.check_kept(&query, step);
         for limit in [1, 7, 500] {
             let truth = exact.search(&query, IndexSearch::exact(limit), &Everything).expect("no disk").neighbours;
             for is_exact in [true, false] {
@@ -326,7 +378,11 @@ fn an_index_of_segments_agrees_with_a_scan() {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let index = SegmentedIndex::new(DIMENSION, 40, None);
         let folder = folder.path().to_owned();
-        let mut model = Model { folder, index, contents: Contents::new(), begun: None, n_segments: 0 };
+        let room = NodeRoom::new(3_000);
+        let mut some = |share: f64| (0..120).filter(|_| random.random_bool(share)).collect::<RoaringTreemap>();
+        let filters = [0.0, 0.1, 0.5, 0.5, 0.9].map(|share| (some(share), NodeSets::new(&room))).into();
+        let contents = Contents::new();
+        let mut model = Model { folder, index, contents, begun: None, n_segments: 0, filters, room };
         for step in 0..600 {
             match random.random_range(0..60) {
                 0 if model.begun.is_none() => model.begin(&mut random),
@@ -346,7 +402,7 @@ fn an_index_of_segments_agrees_with_a_scan() {
                 model.check(&mut random, step);
             }
         }
-        assert!(model.n_segments > 2, "seed {seed}");
+        assert!(model.n_segments > 2 && model.room.used() > 0, "seed {seed}");
     }
 }
 

@@ -12,7 +12,7 @@ use roaring::RoaringTreemap;
 use super::moment::{Inner, Look, Moment};
 use super::search::{Found, Judgement, Request, Stopwatch, cut};
 use crate::collection::backend::{FilterStrategy, VectorQuery};
-use crate::index::Neighbour;
+use crate::index::{Among, Neighbour};
 use crate::store::{ItemRecord, Snapshot};
 use crate::types::filter::{Filter, Mismatches, matches};
 use crate::{Error, Result};
@@ -43,19 +43,19 @@ impl Inner {
             let moment = self.moment(look)?;
             let start = std::time::Instant::now();
             let resolved = moment.state.payloads.resolve_kept(&moment.state.schema, filter);
-            let (left, is_exact) = (resolved.items.as_ref(), resolved.is_exact);
+            let (left, is_exact) = (resolved.among(), resolved.is_exact);
             judgement.mismatches.merge(resolved.mismatches.clone());
             judgement.plan.missing.clone_from(&resolved.missing);
             let few = moment.state.names.len() / WINDOW_SHARE;
-            let is_known = is_exact || left.is_some_and(|items| items.len() <= few as u64);
+            let is_known = is_exact || left.is_some_and(|left| left.items.len() <= few as u64);
             let judged = match left.filter(|_| is_known && !is_exact) {
-                Some(left) => Some(self.judge_all(&moment.snapshot, left, filter, judgement)?),
+                Some(left) => Some(self.judge_all(&moment.snapshot, left.items, filter, judgement)?),
                 None => None,
             };
-            let items = judged.as_ref().or(left);
+            let among = judged.as_ref().map(Among::from).or(left);
             times.search += start.elapsed();
-            if let Some(known) = items.filter(|_| is_known) {
-                judgement.plan.matches = Some(known.len());
+            if let Some(known) = among.filter(|_| is_known) {
+                judgement.plan.matches = Some(known.items.len());
                 let found = self.look_up(moment, request, |query| query.limit, Some(known), times)?;
                 let is_walk = !found.exact;
                 judgement.plan.strategy = if is_walk { FilterStrategy::Walk } else { FilterStrategy::Listed };
@@ -66,7 +66,7 @@ impl Inner {
                 drop(moment);
                 return self.search_scanned(request, filter, look, judgement, times);
             }
-            let found = self.look_up(moment, request, |_| window, items, times)?;
+            let found = self.look_up(moment, request, |_| window, among, times)?;
             judgement.plan.strategy = FilterStrategy::Windows;
             judgement.plan.payloads_read += found.records.len() as u64;
             let judged = judge(&found.records, filter, &mut judgement.mismatches);
@@ -116,7 +116,7 @@ impl Inner {
                 newer.advance_to(counters.next_internal);
                 among.extend(newer);
                 let limit = |query: &VectorQuery| query.limit.saturating_add(extra);
-                let found = self.look_up(moment, request, limit, Some(&among), times)?;
+                let found = self.look_up(moment, request, limit, Some(Among::from(&among)), times)?;
                 judgement.plan.strategy = if found.exact { FilterStrategy::Listed } else { FilterStrategy::Walk };
                 let judged = judge(&found.records, filter, &mut judgement.mismatches);
                 let is_match = |internal: u64| judged.get(&internal) == Some(&true);

@@ -12,7 +12,7 @@ use super::state::{Eligible, GenerationKey, State};
 use crate::collection::backend::{BackendHit, FilterPlan, SearchParams, SearchReply, VectorQuery};
 use crate::collection::schema::{CollectionSchema, GenerationState};
 use crate::distance;
-use crate::index::{self, IndexSearch, Neighbour, VectorIndex, VectorKey};
+use crate::index::{self, Among, IndexSearch, Neighbour, VectorIndex, VectorKey};
 use crate::store::{ItemRecord, Snapshot, VectorSlot};
 use crate::types::filter::{Filter, Mismatches};
 use crate::{Error, Result};
@@ -96,7 +96,7 @@ impl Inner {
         moment: Moment<'a>,
         request: &Request<'_>,
         limit: impl Fn(&VectorQuery) -> usize,
-        among: Option<&RoaringTreemap>,
+        among: Option<Among<'_>>,
         times: &mut Stopwatch,
     ) -> Result<Found<'a>> {
         let start = Instant::now();
@@ -112,7 +112,7 @@ impl Inner {
                 let wanted = limit(query);
                 let within = |error: Error| error.within(&format!("queries[{position}]"));
                 let only = self.only(&snapshot, query, among)?;
-                let among = only.as_ref().or(among);
+                let among = only.as_ref().map(Among::from).or(among);
                 if request.params.exact {
                     return self.search_exactly((&state, &snapshot), key, query, wanted, among).map_err(within);
                 }
@@ -148,11 +148,11 @@ impl Inner {
         &self,
         snapshot: &Snapshot<'_>,
         query: &VectorQuery,
-        among: Option<&RoaringTreemap>,
+        among: Option<Among<'_>>,
     ) -> Result<Option<RoaringTreemap>> {
         let Some(ids) = &query.only else { return Ok(None) };
         let named: RoaringTreemap = snapshot.internal_ids(self.id, ids)?.into_iter().flatten().collect();
-        Ok(Some(among.map_or(named.clone(), |among| among & &named)))
+        Ok(Some(among.map_or(named.clone(), |among| among.items & &named)))
     }
 
     /// The best of all vectors, scored by the stored ones themselves, which an index may know less exactly.
@@ -162,7 +162,7 @@ impl Inner {
         key: GenerationKey,
         query: &VectorQuery,
         limit: usize,
-        among: Option<&RoaringTreemap>,
+        among: Option<Among<'_>>,
     ) -> Result<Vec<Neighbour>> {
         let mut slack = SLACK;
         let mut found = loop {
@@ -227,7 +227,7 @@ fn search_one(
     key: GenerationKey,
     query: &VectorQuery,
     search: IndexSearch,
-    among: Option<&RoaringTreemap>,
+    among: Option<Among<'_>>,
 ) -> Result<index::Found> {
     let index = state.indexes.get(&key).ok_or_else(|| Error::Internal("a generation has no index".to_owned()))?;
     if query.vector.len() != index.dimension() {

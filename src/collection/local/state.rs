@@ -4,13 +4,11 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use roaring::RoaringTreemap;
-
 use super::payload::PayloadIndexes;
 use super::payload_changes::PayloadChanges;
 use super::plan::Changes;
 use crate::collection::schema::CollectionSchema;
-use crate::index::{Candidates, SegmentedIndex, VectorIndex, VectorKey};
+use crate::index::{Among, Candidates, SegmentedIndex, VectorIndex, VectorKey};
 use crate::store::{Counters, VectorSlot};
 use crate::types::ItemId;
 
@@ -69,16 +67,16 @@ impl State {
 pub(super) struct Eligible<'a> {
     pub(super) names: &'a HashMap<u64, ItemId>,
     pub(super) excluded: HashSet<&'a ItemId>,
-    pub(super) among: Option<&'a RoaringTreemap>,
+    pub(super) among: Option<Among<'a>>,
 }
 
 impl Candidates for Eligible<'_> {
     fn accepts(&self, item: u64) -> bool {
         let is_excluded = || self.names.get(&item).is_some_and(|id| self.excluded.contains(id));
-        self.among.is_none_or(|among| among.contains(item)) && (self.excluded.is_empty() || !is_excluded())
+        self.among.is_none_or(|among| among.items.contains(item)) && (self.excluded.is_empty() || !is_excluded())
     }
 
-    fn among(&self) -> Option<&RoaringTreemap> {
+    fn among(&self) -> Option<Among<'_>> {
         self.among
     }
 

@@ -7,42 +7,57 @@
 use super::links::Links;
 use super::query::WalkQuery;
 use super::rows::RowsView;
-use super::walk::Scratch;
+use super::walk::{Scratch, Visited};
 
 /// Kept nodes that one step wants to look at; neighbours of neighbours are looked at until there are so many.
 const ENOUGH: usize = 24;
 
 /// Around a query are too few kept nodes if they are this part of what would be there if the filter knew nothing of vectors, and so many
 /// times the root of that fewer, which chance seldom makes of few.
-const FAR_SHARE: f32 = 0.85;
-const FAR_ROOTS: f32 = 2.0;
+const FAR_SHARE: f32 = 0.9;
+const FAR_ROOTS: f32 = 1.5;
 
-/// Nodes by which the share of all that are kept is estimated.
-const COUNTED: usize = 2_048;
+/// The nodes that a walk keeps.
+pub(super) trait KeptNodes {
+    fn contains(&self, node: u32) -> bool;
+
+    /// The share of all nodes.
+    fn share(&self) -> f32;
+
+    /// Nodes that stand evenly among the kept, to start at.
+    fn sample(&self) -> Vec<u32>;
+}
 
 /// True if so few of the nodes around the query's place are kept, beside the share of all, that the best are elsewhere, where no walk leads to.
-pub(super) fn is_far<L: Links>(links: &L, near: u32, is_kept: &dyn Fn(u32) -> bool, n_nodes: usize) -> bool {
-    let counted = (0..n_nodes as u32).step_by(n_nodes.div_ceil(COUNTED).max(1));
-    let share = counted.clone().filter(|&node| is_kept(node)).count() as f32 / counted.len().max(1) as f32;
+pub(super) fn is_far<L: Links>(
+    (links, n_nodes): (&L, usize),
+    near: u32,
+    kept_nodes: &impl KeptNodes,
+    visited: &mut Visited,
+) -> bool {
+    visited.begin(n_nodes);
     let (mut n_seen, mut n_kept) = (0, 0);
     let mut around = Vec::new();
     links.copy(0, near, &mut around);
     for &node in &around {
         links.each(0, node, |far| {
-            n_seen += 1;
-            n_kept += usize::from(is_kept(far));
+            // Counted once: what chance makes of few is known only of nodes that differ.
+            if visited.is_new(far) {
+                n_seen += 1;
+                n_kept += usize::from(kept_nodes.contains(far));
+            }
         });
     }
-    let expected = share * n_seen as f32;
+    let expected = kept_nodes.share() * n_seen as f32;
     (n_kept as f32) < (FAR_SHARE * expected).min(expected - FAR_ROOTS * expected.sqrt())
 }
 
-/// Walks level 0 from `entries` and keeps the best `ef` nodes of those that `is_kept` says in the scratch.
+/// Walks level 0 from `entries` and keeps the best `ef` nodes of those that are kept in the scratch.
 pub(super) fn walk_among<L: Links>(
     (rows, links): (RowsView<'_>, &L),
     query: &WalkQuery,
     (entries, ef): (&[u32], usize),
-    is_kept: &dyn Fn(u32) -> bool,
+    kept_nodes: &impl KeptNodes,
     scratch: &mut Scratch,
 ) {
     let Scratch { visited, pool, fresh, products, kept, passed, .. } = scratch;
@@ -51,7 +66,7 @@ pub(super) fn walk_among<L: Links>(
     fresh.clear();
     passed.clear();
     for &entry in entries.iter().filter(|&&entry| visited.is_new(entry)) {
-        if is_kept(entry) { fresh.push(entry) } else { passed.push(entry) }
+        if kept_nodes.contains(entry) { fresh.push(entry) } else { passed.push(entry) }
     }
     let mut next = 0;
     loop {
@@ -62,7 +77,7 @@ pub(super) fn walk_among<L: Links>(
                 continue;
             }
             links.each(0, between, |far| {
-                if !visited.contains(far) && is_kept(far) {
+                if kept_nodes.contains(far) && !visited.contains(far) {
                     visited.is_new(far);
                     rows.prefetch_sketch(far);
                     fresh.push(far);
@@ -76,7 +91,7 @@ pub(super) fn walk_among<L: Links>(
         passed.clear();
         links.each(0, node, |neighbour| {
             if visited.is_new(neighbour) {
-                if is_kept(neighbour) {
+                if kept_nodes.contains(neighbour) {
                     rows.prefetch_sketch(neighbour);
                     fresh.push(neighbour);
                 } else {

@@ -50,7 +50,7 @@ impl<'a> Collected<'a> {
         let mut score = None;
         for place in segment.key_places(node) {
             let key = segment.key(place);
-            if (self.search.is_hidden)(place) || !self.candidates.accepts(key.item) {
+            if !self.search.is_shown(place) || !self.candidates.accepts(key.item) {
                 continue;
             }
             let score = match score {

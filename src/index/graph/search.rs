@@ -3,10 +3,8 @@
 use std::cell::RefCell;
 
 use rayon::prelude::*;
-use roaring::RoaringTreemap;
 
 use super::collect::Collected;
-use super::dense::DenseItems;
 use super::segment::Segment;
 use super::walk::Scratch;
 use crate::Result;
@@ -22,8 +20,6 @@ const GROWTH: usize = 4;
 const WIDEST_SHARE: usize = 8;
 /// Items that are scored one by one instead of walked to, for each node that a walk keeps.
 const LISTED_PER_KEPT: usize = 192;
-/// Items that a walk starts at besides the query's own place.
-const SAMPLED: u64 = 32;
 /// An exact search scores listed items only if they are at most this part of all.
 const EXACT_SHARE: usize = 4;
 /// Nodes that one task scores.
@@ -40,8 +36,21 @@ pub struct SegmentSearch<'a> {
     pub exact: bool,
     /// Threads that share the work of scoring every vector.
     pub pool: Option<&'a rayon::ThreadPool>,
-    /// Places of keys that count as not there.
-    pub is_hidden: &'a (dyn Fn(u32) -> bool + Sync),
+    /// Places of keys that count as not there; `None` if all count.
+    pub is_hidden: Option<IsHidden<'a>>,
+    /// The number of what is hidden, which no other segment of the process has, nor this one with anything else hidden. `None`: nothing is
+    /// kept for the next search.
+    pub version: Option<u64>,
+}
+
+/// Says of a key's place whether it counts as not there.
+pub type IsHidden<'a> = &'a (dyn Fn(u32) -> bool + Sync);
+
+impl SegmentSearch<'_> {
+    #[inline]
+    pub(super) fn is_shown(&self, place: u32) -> bool {
+        self.is_hidden.is_none_or(|is_hidden| !is_hidden(place))
+    }
 }
 
 impl Segment {
@@ -55,26 +64,30 @@ impl Segment {
         search: SegmentSearch<'_>,
         candidates: &dyn Candidates,
     ) -> Result<(Vec<Neighbour>, bool)> {
-        let among = candidates.among().zip(self.item_range());
-        if let Some((items, (first, last))) = among {
-            let n_items = items.range_cardinality(first..=last) as usize;
+        let among = candidates.among();
+        if let Some((among, (first, last))) = among.zip(self.item_range()) {
+            let n_items = among.items.range_cardinality(first..=last) as usize;
             let most = if search.exact { self.n_nodes() / EXACT_SHARE } else { LISTED_PER_KEPT * search.ef };
             if n_items <= most.max(search.limit) {
-                return Ok((self.search_listed(query, search, items, candidates)?, true));
+                return Ok((self.search_listed(query, search, among, candidates)?, true));
             }
         }
         if search.exact || search.limit >= self.n_nodes() {
             return Ok((self.scan(query, search, candidates)?, true));
         }
+        let set = among.and_then(|among| self.walked_nodes(among, search));
+        let bits = set.as_ref().and_then(|set| set.bits());
+        let by_item = among.filter(|_| bits.is_none()).map(|among| self.by_item(among.items, search.is_hidden));
         SCRATCH.with_borrow_mut(|scratch| {
             let mut ef = search.ef.max(search.limit);
             loop {
-                match candidates.among() {
-                    Some(items) if !self.walk_to(items, query, ef, search, scratch) => {
-                        return Ok((self.search_listed(query, search, items, candidates)?, true));
-                    }
-                    Some(_) => {}
-                    None => _ = self.walk(query, ef, scratch),
+                let is_near = match (&bits, &by_item) {
+                    (Some(bits), _) => self.walk_among((query, ef), bits, scratch),
+                    (None, Some(by_item)) => self.walk_among((query, ef), by_item, scratch),
+                    (None, None) => self.walk(query, ef, scratch) > 0,
+                };
+                if let Some(among) = among.filter(|_| !is_near) {
+                    return Ok((self.search_listed(query, search, among, candidates)?, true));
                 }
                 let mut collected = Collected::new(search, candidates);
                 collected.add_all(self, (query, &scratch.query), scratch.seen())?;
@@ -83,8 +96,8 @@ impl Segment {
                     return Ok((found, false));
                 }
                 if ef >= self.n_nodes() / WIDEST_SHARE {
-                    let found = match candidates.among() {
-                        Some(items) => self.search_listed(query, search, items, candidates)?,
+                    let found = match among {
+                        Some(among) => self.search_listed(query, search, among, candidates)?,
                         None => self.scan(query, search, candidates)?,
                     };
                     return Ok((found, true));
@@ -92,25 +105,6 @@ impl Segment {
                 ef *= GROWTH;
             }
         })
-    }
-
-    /// Walks to the nearest of the items that a filter leaves; false if these are not where a walk would find them.
-    fn walk_to(
-        &self,
-        items: &RoaringTreemap,
-        query: &[f32],
-        ef: usize,
-        search: SegmentSearch<'_>,
-        scratch: &mut Scratch,
-    ) -> bool {
-        let Some((first, last)) = self.item_range() else { return false };
-        // Of items that stand far apart, a map would be mostly empty.
-        let is_close = last - first <= DenseItems::SPREAD * self.n_keys() as u64;
-        let dense = is_close.then(|| DenseItems::of(items, first, last));
-        let is_item = |item: u64| dense.as_ref().map_or_else(|| items.contains(item), |dense| dense.contains(item));
-        let is_found = |place: u32| is_item(self.key(place).item) && !(search.is_hidden)(place);
-        let is_kept = |node: u32| self.key_places(node).any(is_found);
-        self.walk_among((query, ef), &is_kept, || self.sample(items, SAMPLED), scratch)
     }
 
     /// Scores every vector that may be found.
@@ -143,7 +137,7 @@ impl Segment {
     ) -> TopK<'c> {
         let (rows, mut top) = (self.rows(), TopK::new(search.limit, candidates));
         for node in nodes.start as u32..nodes.end as u32 {
-            let is_found = |place: &u32| !(search.is_hidden)(*place) && candidates.accepts(self.key(*place).item);
+            let is_found = |place: &u32| search.is_shown(*place) && candidates.accepts(self.key(*place).item);
             let mut places = self.key_places(node).filter(is_found).peekable();
             if places.peek().is_some() {
                 let score = rows.score(query, node);

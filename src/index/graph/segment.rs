@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytemuck::cast_slice;
 use memmap2::Mmap;
 
-use super::among::{is_far, walk_among};
+use super::among::{KeptNodes, is_far, walk_among};
 use super::calibrate::{Calibration, Measured};
 use super::format::{self, BLOCK, Header, Section};
+use super::items::Directory;
 use super::links::{Links, NONE};
-use super::listed::Directory;
 use super::pages::Pages;
 use super::repair::SELF_EF;
 use super::rows::{RowTerm, Rows, RowsView, row_width};
@@ -385,8 +385,7 @@ impl Segment {
     pub(super) fn walk_among(
         &self,
         (query, ef): (&[f32], usize),
-        is_kept: &dyn Fn(u32) -> bool,
-        sample: impl Fn() -> Vec<u32>,
+        kept_nodes: &impl KeptNodes,
         scratch: &mut Scratch,
     ) -> bool {
         let Some(entry) = self.header.entry else { return false };
@@ -394,11 +393,11 @@ impl Segment {
         let mut asked = std::mem::take(&mut scratch.query);
         asked.set_vector(rows, query);
         let near = descend((rows, &links), 1..self.level(entry) + 1, &asked, entry, scratch);
-        let is_far = is_far(&links, near, is_kept, self.n_nodes());
+        let is_far = is_far((&links, self.n_nodes()), near, kept_nodes, &mut scratch.visited);
         if !is_far {
-            let sample = sample().into_iter().filter(|&node| is_kept(node));
+            let sample = kept_nodes.sample().into_iter();
             let entries: Vec<u32> = self.strays().iter().copied().chain(sample).chain([near]).collect();
-            walk_among((rows, &links), &asked, (&entries, ef), is_kept, scratch);
+            walk_among((rows, &links), &asked, (&entries, ef), kept_nodes, scratch);
         }
         scratch.query = asked;
         !is_far

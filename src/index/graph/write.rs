@@ -233,7 +233,7 @@ mod tests {
             write_file(&path, &distinct, graph, (Vec::new(), Calibration::default())).expect("a file");
             let segment = Segment::open(&path).expect("a segment");
             assert_eq!(segment.rows().sketches.is_some(), has_sketches);
-            let settings = SegmentSearch { limit: 1, ef: 32, exact: false, pool: None, is_hidden: &|_| false };
+            let settings = SegmentSearch { limit: 1, ef: 32, exact: false, pool: None, is_hidden: None, version: None };
             for (item, vector) in (0..).zip(&vectors) {
                 let (found, _) = segment.search(vector, settings, &Everything).expect("a whole file");
                 assert_eq!(found.first().map(|found| found.key.item), Some(item));
