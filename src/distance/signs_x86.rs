@@ -1,12 +1,15 @@
 //! Rows of signs by AVX-512 with VPOPCNTDQ, and by the plain code with longer registers.
 
 use std::arch::x86_64::{
-    _mm512_add_epi64, _mm512_add_ps, _mm512_and_si512, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512,
-    _mm512_permute_ps, _mm512_popcnt_epi64, _mm512_reduce_add_epi64, _mm512_setzero_si512, _mm512_shuffle_f32x4,
-    _mm512_slli_epi64, _mm512_storeu_ps, _mm512_sub_epi64, _mm512_sub_ps,
+    _MM_HINT_T0, _mm_prefetch, _mm512_add_epi64, _mm512_add_ps, _mm512_and_si512, _mm512_fmadd_ps, _mm512_loadu_ps,
+    _mm512_loadu_si512, _mm512_permute_ps, _mm512_popcnt_epi64, _mm512_reduce_add_epi64, _mm512_setzero_si512,
+    _mm512_shuffle_f32x4, _mm512_slli_epi64, _mm512_storeu_ps, _mm512_sub_epi64, _mm512_sub_ps,
 };
 
 use super::signs::{self, BLOCK, PLANES, SignQuery, check};
+
+/// Rows whose memory is asked for before their turn: they lie where no processor would guess.
+const AHEAD: usize = 16;
 
 /// Only handed out by `available`, after the processor was asked.
 pub(super) fn survivors_avx512(query: &SignQuery, words: &[u64], rows: &[u32], least: f32, out: &mut Vec<u32>) {
@@ -92,6 +95,10 @@ unsafe fn across_avx512(values: &mut [f32], half: usize) {
 #[target_feature(enable = "avx512f,avx512vpopcntdq")]
 unsafe fn avx512(query: &SignQuery, words: &[u64], rows: &[u32], least: f32, out: &mut Vec<u32>) {
     let n_words = query.n_words();
+    if n_words == BLOCK {
+        // SAFETY: the caller's promises are what it needs.
+        return unsafe { avx512_of_a_block(query, words, rows, least, out) };
+    }
     for &row in rows {
         let first = row as usize * n_words;
         let mut sum = _mm512_setzero_si512();
@@ -108,6 +115,34 @@ unsafe fn avx512(query: &SignQuery, words: &[u64], rows: &[u32], least: f32, out
             sum = _mm512_add_epi64(sum, _mm512_add_epi64(low, high));
         }
         if query.most(_mm512_reduce_add_epi64(sum) as i32, words[first + n_words - 1]) > least {
+            out.push(row);
+        }
+    }
+}
+
+/// As [`avx512`] for rows of one block: the query stays in registers.
+///
+/// # Safety
+/// As there, and a row must be one block.
+#[inline]
+#[target_feature(enable = "avx512f,avx512vpopcntdq")]
+unsafe fn avx512_of_a_block(query: &SignQuery, words: &[u64], rows: &[u32], least: f32, out: &mut Vec<u32>) {
+    // SAFETY: planes have as many words as a row, which is a block.
+    let planes: [_; PLANES] =
+        std::array::from_fn(|plane| unsafe { _mm512_loadu_si512(query.planes.as_ptr().add(plane * BLOCK).cast()) });
+    for (at, &row) in rows.iter().enumerate() {
+        if let Some(&ahead) = rows.get(at + AHEAD) {
+            // SAFETY: a hint, of an address that the caller has seen to lie within `words`.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(words.as_ptr().add(ahead as usize * BLOCK).cast()) };
+        }
+        let first = row as usize * BLOCK;
+        // SAFETY: the caller has seen that the row lies within `words`.
+        let signs = unsafe { _mm512_loadu_si512(words.as_ptr().add(first).cast()) };
+        let [one, two, four, eight] = planes.map(|plane| _mm512_popcnt_epi64(_mm512_and_si512(signs, plane)));
+        let low = _mm512_add_epi64(one, _mm512_slli_epi64::<1>(two));
+        let high = _mm512_sub_epi64(_mm512_slli_epi64::<2>(four), _mm512_slli_epi64::<3>(eight));
+        let product = _mm512_reduce_add_epi64(_mm512_add_epi64(low, high)) as i32;
+        if query.most(product, words[first + BLOCK - 1]) > least {
             out.push(row);
         }
     }

@@ -12,6 +12,9 @@ use super::walk::{Scratch, Visited};
 /// Kept nodes that one step wants to look at; neighbours of neighbours are looked at until there are so many.
 const ENOUGH: usize = 24;
 
+/// Lists of neighbours that are asked for before their turn. Few are needed, and those that are not would keep the others waiting.
+const AHEAD: usize = 8;
+
 /// Around a query are too few kept nodes if they are this part of what would be there if the filter knew nothing of vectors, and so many
 /// times the root of that fewer, which chance seldom makes of few.
 const FAR_SHARE: f32 = 0.9;
@@ -39,6 +42,7 @@ pub(super) fn is_far<L: Links>(
     let (mut n_seen, mut n_kept) = (0, 0);
     let mut around = Vec::new();
     links.copy(0, near, &mut around);
+    around.iter().for_each(|&node| links.prefetch(0, node));
     for &node in &around {
         links.each(0, node, |far| {
             // Counted once: what chance makes of few is known only of nodes that differ.
@@ -70,12 +74,13 @@ pub(super) fn walk_among<L: Links>(
     }
     let mut next = 0;
     loop {
-        for &between in &*passed {
+        for (at, &between) in passed.iter().enumerate() {
             if fresh.len() >= ENOUGH {
                 // It may be needed from elsewhere.
                 visited.forget(between);
                 continue;
             }
+            passed.get(at + AHEAD).into_iter().for_each(|&ahead| links.prefetch(0, ahead));
             links.each(0, between, |far| {
                 if kept_nodes.contains(far) && !visited.contains(far) {
                     visited.is_new(far);
@@ -95,7 +100,9 @@ pub(super) fn walk_among<L: Links>(
                     rows.prefetch_sketch(neighbour);
                     fresh.push(neighbour);
                 } else {
-                    links.prefetch(0, neighbour);
+                    if passed.len() < AHEAD {
+                        links.prefetch(0, neighbour);
+                    }
                     passed.push(neighbour);
                 }
             }
