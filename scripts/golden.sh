@@ -60,6 +60,7 @@ run tests/golden/towers.py
 run tests/golden/resnets.py
 run tests/golden/checkpoints.py
 run tests/golden/pads.py
+run tests/golden/colours.py
 run tests/golden/perceptual.py
 run tests/golden/parquet_items.py
 run tests/golden/pictor_mini.py "$models/pictor-mini/$(cat "$models/pictor-mini/current")"

@@ -77,6 +77,15 @@ enum BatchPictures {
     Pixels(Tensor),
 }
 
+impl BatchPictures {
+    fn pixels(&self) -> Option<Tensor> {
+        match self {
+            Self::Vectors(_) => None,
+            Self::Pixels(pixels) => Some(pixels.shallow_clone()),
+        }
+    }
+}
+
 enum BatchTexts {
     /// Vectors of the frozen tower.
     Vectors(Tensor),
@@ -344,6 +353,7 @@ impl Embedded {
                 .as_ref()
                 .map(|targets| Targets { images: clone(&targets.images), texts: clone(&targets.texts) }),
             attributes: batch.attributes.iter().map(Attribute::shallow_clone).collect(),
+            pictures: batch.pictures.iter().filter_map(BatchPictures::pixels).collect(),
         })
     }
 }

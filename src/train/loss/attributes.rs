@@ -3,8 +3,9 @@
 use std::sync::OnceLock;
 
 use serde::Deserialize;
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
+use super::free::{Fixed, free_directions};
 use super::{Attribute, Scalar, Term, Views};
 use crate::train::piece::Piece;
 use crate::{Error, Result};
@@ -35,44 +36,26 @@ fn default_scale() -> f64 {
 struct Attributes {
     scale: f64,
     /// `[dimension, values]`, orthonormal columns: the values of the first attribute, then those of the second, …
-    directions: OnceLock<Directions>,
+    directions: OnceLock<Fixed>,
 }
-
-/// A tensor that nobody changes; `Tensor` itself is not `Sync`.
-struct Directions(std::sync::Mutex<Tensor>);
 
 impl Term for Attributes {
     /// Chooses the directions; none of them is learned, so that texts go on meaning what they mean.
     fn scalars(&self, first: &Views) -> Result<Vec<Scalar>> {
-        let missing = |what: &str| Error::invalid("recipe.objective", format!("attributes needs {what}"));
-        let bank = first.bank.as_ref().ok_or_else(|| {
-            missing("a frozen text tower, whose texts say which directions are free; see recipe.captions")
-        })?;
+        let wanted = first.attributes.iter().map(|attribute| attribute.values).sum();
+        let directions = free_directions("attributes", first, 0, wanted)?;
         if first.attributes.is_empty() {
-            return Err(missing("recipe.corpus.attributes, the payload paths of what pictures show"));
+            let message = "attributes needs recipe.corpus.attributes, the payload paths of what pictures show";
+            return Err(Error::invalid("recipe.objective", message));
         }
-        let (wanted, dimension) = (first.attributes.iter().map(|a| a.values).sum::<i64>(), bank.texts.size()[1]);
-        if wanted * 2 > dimension {
-            let message =
-                format!("the attributes have {wanted} values; at most half of {dimension} dimensions are free");
-            return Err(Error::invalid("recipe.corpus.attributes", message));
-        }
-        let texts = bank.texts.to_kind(Kind::Double);
-        // Eigenvectors come in the order of their eigenvalues, the least first.
-        let (_, vectors) = texts.transpose(0, 1).matmul(&texts).linalg_eigh("L");
-        let free = vectors.narrow(1, 0, wanted);
-        // An eigenvector has no sign of its own; its largest number shall be positive, on every machine.
-        let largest = free.gather(0, &free.abs().argmax(0, true), false);
-        let free = (free * largest.sign()).to_kind(bank.texts.kind());
-        self.directions.get_or_init(|| Directions(std::sync::Mutex::new(free)));
+        self.directions.get_or_init(|| Fixed::new(directions));
         Ok(Vec::new())
     }
 
     /// The mean over attributes and views; within one, over the values that the batch shows, each as heavy as the others.
     fn loss(&self, views: &Views, _scalars: &[Tensor]) -> Result<Tensor> {
         let directions =
-            self.directions.get().ok_or_else(|| Error::Internal("no directions were chosen".to_owned()))?;
-        let directions = directions.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).shallow_clone();
+            self.directions.get().ok_or_else(|| Error::Internal("no directions were chosen".to_owned()))?.get();
         let (mut losses, mut first) = (Vec::new(), 0);
         for attribute in &views.attributes {
             let columns = directions.narrow(1, first, attribute.values);

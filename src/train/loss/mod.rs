@@ -3,9 +3,11 @@
 //! Adding a term: one file that exports `PIECE`, its `mod` line, its line in [`ALL`].
 
 mod attributes;
+mod colours;
 mod composed;
 mod cyclic;
 mod features;
+mod free;
 mod interactive;
 mod relations;
 mod sigmoid;
@@ -20,6 +22,7 @@ use crate::Result;
 /// Every term, alphabetic.
 pub const ALL: &[&Piece<dyn Term>] = &[
     &attributes::PIECE,
+    &colours::PIECE,
     &composed::PIECE,
     &cyclic::PIECE,
     &features::PIECE,
@@ -46,6 +49,9 @@ pub struct Views {
     pub composed: Option<ComposedQueries>,
     /// What the pictures show beside their concepts, in the order of the recipe.
     pub attributes: Vec<Attribute>,
+    /// The pictures themselves as they are shown, float32 `[batch, 3, height, width]` from 0 to 1 for each view; empty if they were
+    /// encoded before the run.
+    pub pictures: Vec<Tensor>,
 }
 
 /// One attribute of a step's pictures.

@@ -15,6 +15,8 @@ pub struct Schedule {
     /// The last step's share of the highest rate.
     #[serde(default)]
     pub floor: f64,
+    /// Steps that the way is laid out for, if the run ends before.
+    pub steps: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -36,9 +38,10 @@ impl Schedule {
         Ok(read)
     }
 
-    /// The share of the highest rate at a step, counted from 0, of `total`.
+    /// The share of the highest rate at a step, counted from 0, of a run of `total`.
     #[must_use]
     pub fn share(&self, step: u64, total: u64) -> f64 {
+        let total = self.steps.unwrap_or(total);
         if step < self.warmup {
             return (step + 1) as f64 / self.warmup as f64;
         }
@@ -58,14 +61,16 @@ mod tests {
 
     #[test]
     fn rates_rise_and_fall_as_the_formula_says() {
-        let schedule = Schedule { shape: Shape::Cosine, warmup: 4, floor: 0.1 };
+        let schedule = Schedule { shape: Shape::Cosine, warmup: 4, floor: 0.1, steps: None };
         let found: Vec<f64> = [0, 3, 4, 7, 9].iter().map(|&step| schedule.share(step, 10)).collect();
         let half_way = 0.1 + 0.9 * 0.5;
         let last = 0.1 + 0.9 * 0.5 * (1.0 + (std::f64::consts::PI * 5.0 / 6.0).cos());
         for (found, expected) in found.iter().zip([0.25, 1.0, 1.0, half_way, last]) {
             assert!((found - expected).abs() < 1e-12, "{found} and not {expected}");
         }
-        let linear = Schedule { shape: Shape::Linear, warmup: 0, floor: 0.0 };
+        let cut = Schedule { steps: Some(10), ..schedule };
+        assert!((0..6).all(|step| cut.share(step, 6) == schedule.share(step, 10)), "a run that ends before its rates do");
+        let linear = Schedule { shape: Shape::Linear, warmup: 0, floor: 0.0, steps: None };
         assert!((linear.share(5, 10) - 0.5).abs() < 1e-12);
     }
 }

@@ -55,6 +55,7 @@ fn loss(queries: Tensor, targets: &Tensor) -> Tensor {
         targets: None,
         composed: Some(composed),
         attributes: Vec::new(),
+        pictures: Vec::new(),
     };
     term("term = \"composed\"").loss(&views, &[]).expect("a loss")
 }

@@ -46,6 +46,7 @@ fn views(kind: Kind) -> Views {
             values: 2,
             images: vec![Tensor::from_slice(&[0_i64, 1, 1, -1, 0, 1]), Tensor::from_slice(&[1_i64, 0, 1, 1, -1, 0])],
         }],
+        pictures: vec![pictures().to_kind(kind), second(pictures()).to_kind(kind)],
     }
 }
 
@@ -94,6 +95,7 @@ fn one_view(images: Tensor, texts: Tensor) -> Views {
         targets: None,
         composed: None,
         attributes: Vec::new(),
+        pictures: Vec::new(),
         ..views(Kind::Double)
     }
 }
@@ -227,7 +229,28 @@ fn attributes_is_the_balanced_cross_entropy_in_the_texts_free_directions() {
     let many = Attribute { values: 5, images: vec![] };
     let many = Views { attributes: vec![many], ..unknown };
     let error = term("term = \"attributes\"").scalars(&many).expect_err("too many values").to_string();
-    assert!(error.contains("5 values"), "{error}");
+    assert!(error.contains("needs 5 directions"), "{error}");
+}
+
+/// Pictures of 4 by 2 pixels.
+fn pictures() -> Tensor {
+    let rows = [ROWS as i64, 3, 2, 4].map(|n| Tensor::arange(n, (Kind::Double, tch::Device::Cpu)));
+    let place = |at: usize, factor: f64| &rows[at] * factor;
+    let shape = [[-1, 1, 1, 1], [1, -1, 1, 1], [1, 1, -1, 1], [1, 1, 1, -1]];
+    let wave = [0.9, 1.1, 0.7, 0.4].iter().enumerate().map(|(at, &factor)| place(at, factor).view(shape[at]));
+    wave.reduce(|sum, part| sum + part).expect("four axes").sin() * 0.5 + 0.5
+}
+
+/// The reference is `tests/golden/colours.py` (numpy 2.4.6, from the formula); the bank leaves the fifth, the third and the second number free.
+#[test]
+fn colours_is_the_mean_square_of_what_vectors_miss_of_the_fields() {
+    let lengths = Tensor::from_slice(&[3.0, 2.0, 0.5, 4.0, 0.25, 5.0, 6.0, 7.0]);
+    let bank = Bank { texts: lengths.diag(0), concepts: Tensor::arange(8, (Kind::Int64, tch::Device::Cpu)) };
+    let views = Views { bank: Some(bank), attributes: Vec::new(), ..views(Kind::Double) };
+    let term = term("term = \"colours\"\nfields = 1");
+    check(loss(&*term, &views).double_value(&[]), 2.013_502_021_508, 1e-9);
+    let error = self::term("term = \"colours\"").scalars(&views).expect_err("too many fields").to_string();
+    assert!(error.contains("needs 27 directions"), "{error}");
 }
 
 #[test]
@@ -235,6 +258,7 @@ fn terms_say_what_they_miss() {
     let without = one_view(images(), texts());
     let unlabelled = Views { bank: views(Kind::Double).bank, ..one_view(images(), texts()) };
     let pictures = Views { texts: Vec::new(), ..one_view(images(), texts()) };
+    let encoded = Views { pictures: Vec::new(), attributes: Vec::new(), ..views(Kind::Double) };
     for (table, views, expected) in [
         ("term = \"features\"", &without, "recipe.targets"),
         ("term = \"relations\"", &without, "recipe.targets"),
@@ -243,6 +267,8 @@ fn terms_say_what_they_miss() {
         ("term = \"structure\"", &without, "frozen text tower"),
         ("term = \"attributes\"", &without, "frozen text tower"),
         ("term = \"attributes\"", &unlabelled, "recipe.corpus.attributes"),
+        ("term = \"colours\"", &without, "frozen text tower"),
+        ("term = \"colours\"\nfields = 1", &encoded, "image tower that learns"),
         ("term = \"cyclic\"", &pictures, "pictures and texts"),
     ] {
         let term = term(table);
@@ -255,8 +281,9 @@ fn terms_say_what_they_miss() {
 }
 
 /// One table for each term and way of using it.
-const TERMS: [&str; 15] = [
+const TERMS: [&str; 16] = [
     "term = \"attributes\"",
+    "term = \"colours\"\nfields = 1",
     "term = \"composed\"\nscale = 5.0",
     "term = \"composed\"\nscale = 5.0\nmask_same_target = true",
     "term = \"composed\"\nscale = 5.0\nover = \"gallery\"",
@@ -273,6 +300,13 @@ const TERMS: [&str; 15] = [
     "term = \"structure\"\ntarget_scale = 4.0\nscale = 4.0",
 ];
 
+/// Views in which the term has room: attributes and colours together would take more than half of eight directions.
+fn views_for(table: &str) -> Views {
+    let attributes = |views: &Views| views.attributes.iter().map(Attribute::shallow_clone).collect();
+    let views = views(Kind::Double);
+    Views { attributes: if table.contains("colours") { Vec::new() } else { attributes(&views) }, ..views }
+}
+
 #[test]
 fn every_term_is_tried() {
     for piece in ALL {
@@ -284,7 +318,7 @@ fn every_term_is_tried() {
 #[test]
 fn terms_are_finite_and_do_not_depend_on_the_order_of_rows() {
     for table in TERMS {
-        let (term, views) = (term(table), views(Kind::Double));
+        let (term, views) = (term(table), views_for(table));
         let order = Tensor::from_slice(&[3_i64, 0, 5, 1, 4, 2]);
         let shuffle = |rows: &Tensor| rows.index_select(0, &order);
         let targets = views.targets.as_ref().expect("targets");
@@ -311,6 +345,7 @@ fn terms_are_finite_and_do_not_depend_on_the_order_of_rows() {
                 .iter()
                 .map(|attribute| Attribute { values: 2, images: attribute.images.iter().map(shuffle).collect() })
                 .collect(),
+            pictures: views.pictures.iter().map(shuffle).collect(),
         };
         let (one, other) = (loss(&*term, &views).double_value(&[]), loss(&*term, &shuffled).double_value(&[]));
         assert!(one.is_finite(), "{table}: {one}");
@@ -330,7 +365,7 @@ fn terms_learn_one_batch_by_their_gradients() {
         let value = |leaves: &[Tensor]| {
             let unit = |rows: &Tensor| rows / rows.norm_scalaropt_dim(2.0, [1_i64].as_slice(), true);
             let leaves: Vec<Tensor> = leaves.iter().map(unit).collect();
-            let mut views = views(Kind::Double);
+            let mut views = views_for(table);
             views.images = leaves[..2].iter().map(Tensor::shallow_clone).collect();
             views.texts = leaves[2..].iter().map(Tensor::shallow_clone).collect();
             views.composed = Some(composed(&leaves[0], &leaves[2]));

@@ -172,6 +172,7 @@ fn train(world: &World, seed: u64, run: &Run<'_>) -> Towers {
             targets,
             composed: None,
             attributes: Vec::new(),
+            pictures: Vec::new(),
         };
         let mut total = Tensor::zeros([], (Kind::Float, Device::Cpu));
         for (weight, term) in &terms {
