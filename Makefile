@@ -10,7 +10,7 @@ setup:
 build: setup
 	$(CARGO) build --release --locked --workspace
 
-# Builds, starts a server on loopback, indexes the emoji, runs 21 searches, four of them composed, and checks their answers.
+# Builds, starts a server on loopback, indexes the emoji, runs 23 searches, six of them composed, and checks their answers.
 demo: build
 	@scripts/demo.sh
 

@@ -40,7 +40,7 @@ mkdir -p "$data"
 touch "$data/.pictor-demo"
 # A folder of the demo's own: finetuning adds a model to it.
 mkdir "$data/models"
-for model in all-minilm-l6-v2 pictor-mini; do ln -s "$PWD/.deps/models/$model" "$data/models/$model"; done
+for model in all-minilm-l6-v2 pictor-mini pictor-mini-combiner; do ln -s "$PWD/.deps/models/$model" "$data/models/$model"; done
 
 read -r grpc http < <(python3 -c '
 import socket

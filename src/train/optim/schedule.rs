@@ -69,7 +69,10 @@ mod tests {
             assert!((found - expected).abs() < 1e-12, "{found} and not {expected}");
         }
         let cut = Schedule { steps: Some(10), ..schedule };
-        assert!((0..6).all(|step| cut.share(step, 6) == schedule.share(step, 10)), "a run that ends before its rates do");
+        assert!(
+            (0..6).all(|step| cut.share(step, 6) == schedule.share(step, 10)),
+            "a run that ends before its rates do"
+        );
         let linear = Schedule { shape: Shape::Linear, warmup: 0, floor: 0.0, steps: None };
         assert!((linear.share(5, 10) - 0.5).abs() < 1e-12);
     }
