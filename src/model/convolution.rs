@@ -2,7 +2,7 @@
 //!
 //! A network that serves folds each batch norm into the convolution before it; one that trains computes them apart.
 
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 use super::layers::Scope;
 use crate::Result;
@@ -36,21 +36,18 @@ impl Convolution {
         kernel: i64,
         stride: i64,
     ) -> Result<Self> {
-        let weight = scope.tensor("weight", &[to, from, kernel, kernel])?;
-        let (scale, bias) = (norm.tensor("weight", &[to])?, norm.tensor("bias", &[to])?);
+        let weight = scope.exact("weight", &[to, from, kernel, kernel])?;
+        let (scale, bias) = (norm.exact("weight", &[to])?, norm.exact("bias", &[to])?);
         let (mean, variance) = (norm.buffer("running_mean", &[to])?, norm.buffer("running_var", &[to])?);
-        let padding = kernel / 2;
+        let (padding, kind) = (kernel / 2, scope.weights.kind());
         if scope.weights.is_training() {
-            let norm =
-                Norm::Batch { weight: scale.to_kind(Kind::Float), bias: bias.to_kind(Kind::Float), mean, variance };
-            return Ok(Self { weight, norm, stride, padding });
+            let norm = Norm::Batch { weight: scale, bias, mean, variance };
+            return Ok(Self { weight: weight.to_kind(kind), norm, stride, padding });
         }
         // In float32, so that a network in half precision is rounded once.
-        let kind = weight.kind();
-        let factor = scale.to_kind(Kind::Float) / (variance + EPSILON).sqrt();
-        let folded = weight.to_kind(Kind::Float) * factor.view([-1, 1, 1, 1]);
-        let bias = bias.to_kind(Kind::Float) - mean * factor;
-        let norm = Norm::Folded { bias: bias.to_kind(kind) };
+        let factor = scale / (variance + EPSILON).sqrt();
+        let folded = weight * factor.view([-1, 1, 1, 1]);
+        let norm = Norm::Folded { bias: (bias - mean * factor).to_kind(kind) };
         Ok(Self { weight: folded.to_kind(kind), norm, stride, padding })
     }
 

@@ -29,6 +29,10 @@ impl<'a> Scope<'a> {
         self.weights.tensor(&self.name(name), shape)
     }
 
+    pub(super) fn exact(&self, name: &str, shape: &[i64]) -> Result<Tensor> {
+        self.weights.exact(&self.name(name), shape)
+    }
+
     pub(super) fn buffer(&self, name: &str, shape: &[i64]) -> Result<Tensor> {
         self.weights.buffer(&self.name(name), shape)
     }

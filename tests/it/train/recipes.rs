@@ -32,7 +32,7 @@ fn mistakes_are_named() {
     };
     check("seed = 1", "seeds = 1", "seeds");
     check("steps = ", "steps = -", "line ");
-    check("batch = 128", "batch = 1", "run.batch");
+    check("batch = 256", "batch = 1", "run.batch");
     check("decay = 0.995", "decay = 1.5", "ema.decay");
     check("path = \"payload.name\"", "path = \"name\"", "captions.from[0].path");
     check("\"emoji of {}\"", "\"emoji\"", "captions.from[1].templates");
