@@ -99,7 +99,7 @@ assemble_pictor_mini() {
 
 # What joins a picture with a change in words for that network, committed whole.
 copy_combiner() {
-  rm -rf "$deps/models/pictor-mini-combiner"
+  rm -rf "$deps/models/pictor-mini-combiner" "$deps/models/pictor-mini-combiner.new"
   cp -r models/pictor-mini-combiner "$deps/models/pictor-mini-combiner.new"
   mv "$deps/models/pictor-mini-combiner.new" "$deps/models/pictor-mini-combiner"
 }

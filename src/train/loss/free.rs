@@ -18,8 +18,8 @@ impl Fixed {
     }
 }
 
-/// The `wanted` directions that the texts of the bank use least, after as many others as the attributes of the same pictures take:
-/// `[dimension, wanted]`, orthonormal columns, the same on every machine.
+/// The `wanted` directions that the texts of the bank use least, after the first `skipped`: `[dimension, wanted]`, orthonormal columns, the
+/// same on every machine.
 ///
 /// # Errors
 /// `InvalidArgument` with `term` in its words if no text is encoded before the run, or if more than half of the dimensions would be taken.

@@ -15,7 +15,7 @@ pub struct Schedule {
     /// The last step's share of the highest rate.
     #[serde(default)]
     pub floor: f64,
-    /// Steps that the way is laid out for, if the run ends before.
+    /// Steps that the way is laid out for, if not for the run's; after them it stays at its end.
     pub steps: Option<u64>,
 }
 
@@ -45,7 +45,7 @@ impl Schedule {
         if step < self.warmup {
             return (step + 1) as f64 / self.warmup as f64;
         }
-        let progress = (step - self.warmup) as f64 / total.saturating_sub(self.warmup).max(1) as f64;
+        let progress = ((step - self.warmup) as f64 / total.saturating_sub(self.warmup).max(1) as f64).min(1.0);
         let share = match self.shape {
             Shape::Constant => 1.0,
             Shape::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * progress).cos()),
@@ -73,6 +73,7 @@ mod tests {
             (0..6).all(|step| cut.share(step, 6) == schedule.share(step, 10)),
             "a run that ends before its rates do"
         );
+        assert_eq!(cut.share(15, 20), 0.1, "a run that goes on after them");
         let linear = Schedule { shape: Shape::Linear, warmup: 0, floor: 0.0, steps: None };
         assert!((linear.share(5, 10) - 0.5).abs() < 1e-12);
     }
