@@ -191,7 +191,7 @@ impl<'a> Weights<'a> {
     /// `FailedPrecondition` naming the tensor if it is missing, has another shape, a kind that is not a float, or
     /// numbers that are not finite.
     pub fn tensor(&self, name: &str, shape: &[i64]) -> Result<Tensor> {
-        self.exact(name, shape).map(|tensor| tensor.to_kind(self.kind))
+        self.parameter(name, shape).map(|tensor| tensor.to_kind(self.kind))
     }
 
     /// Gives one tensor in float32, for what is computed of it before it is rounded.
@@ -199,8 +199,11 @@ impl<'a> Weights<'a> {
     /// # Errors
     /// As [`Weights::tensor`].
     pub fn exact(&self, name: &str, shape: &[i64]) -> Result<Tensor> {
+        self.parameter(name, shape).map(|tensor| tensor.to_kind(Kind::Float))
+    }
+
+    fn parameter(&self, name: &str, shape: &[i64]) -> Result<Tensor> {
         self.give(name, shape, |tensors| &tensors.parameters, |tensors| &mut tensors.parameters)
-            .map(|tensor| tensor.to_kind(Kind::Float))
     }
 
     /// Gives one tensor that the network counts by itself, float32; in a training run the very tensor that is kept.
