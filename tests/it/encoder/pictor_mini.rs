@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use pictor::encode::EncodeSettings;
 use pictor::encode::offline::{EmbedRequest, embed};
+use pictor::model::combiner::{self, CombinerConfig};
 use pictor::model::{Precision, folder};
 
 use super::pictures::png;
@@ -95,4 +96,16 @@ fn the_shipped_files_are_small_and_have_their_card() {
     let recipe = std::fs::read_to_string(root().join("recipes/pictor-mini.toml")).expect("the recipe");
     let table = |text: &str| text.parse::<toml::Table>().expect("TOML");
     assert_eq!(table(card["trained"]["recipe"].as_str().expect("a recipe")), table(&recipe));
+}
+
+/// A Combiner that was trained on another network's vectors would be refused by every field of this one.
+#[test]
+fn the_shipped_combiner_is_small_and_of_the_shipped_networks_space() {
+    let path = folder::resolve(&root().join("models"), "pictor-mini-combiner").expect("a folder").path;
+    let bytes = std::fs::metadata(path.join(combiner::WEIGHTS)).expect("weights").len();
+    assert!(bytes <= 4 << 20, "{bytes} bytes");
+    let config = CombinerConfig::read(&path).expect("a configuration");
+    let encoder = folder::resolve(&models_dir(), "pictor-mini").expect("assembled");
+    let description = pictor::model::Description::read(&encoder, pictor::image::ImageRule::Pictor).expect("a model");
+    assert_eq!((config.space, config.encoder), (description.space, encoder.full_name()));
 }
